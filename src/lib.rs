@@ -1,2 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
 //! The screen of a VFIO device.
+
+pub mod device;
+pub mod error;
+pub mod format;
+pub mod geometry;
+pub mod plane;
+pub mod region;
+mod sys;
+pub mod uapi;
+
+pub use crate::error::{Errno, Error, Result};
+pub use crate::sys::Mapping;
+#[cfg(feature = "testing")]
+pub use crate::sys::WritableMapping;

@@ -1,0 +1,368 @@
+// SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
+//! What can go wrong, kept apart by what a caller does about it.
+//!
+//! "The device said no" ([`Error::Refused`]) and "the device's answer makes no sense"
+//! ([`Error::Plane`], [`Error::Region`]) are never the same error. No errno is dropped, and each
+//! message names the object and the numbers, so that one line of a log is enough.
+
+use std::{fmt, io};
+
+use crate::device::{DmabufId, PlaneKind, PlaneType, RegionIndex};
+use crate::format::{Fourcc, Modifier, unsupported_name};
+use crate::plane::PlaneError;
+use crate::region::RegionError;
+
+/// Short for a result with this crate's [`Error`].
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// An error of a device, of what it answered, or of what can be done with it.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The kernel, or whatever stands behind the device, refused a call.
+    #[error("{call}: {errno}")]
+    Refused {
+        /// What was asked.
+        call: Call,
+        /// Why it was refused.
+        errno: Errno,
+    },
+    /// The device described a plane that cannot be.
+    #[error("plane: {0}")]
+    Plane(#[from] PlaneError),
+    /// The device described a region that cannot be.
+    #[error("region {index}: {error}")]
+    Region {
+        /// The region asked about.
+        index: RegionIndex,
+        /// What is wrong with the answer.
+        error: RegionError,
+    },
+    /// An access that does not lie in the region.
+    #[error("region {index}: {len} bytes at {offset:#x} do not fit its {size} bytes")]
+    OutsideRegion {
+        /// The region.
+        index: RegionIndex,
+        /// First byte of the access.
+        offset: u64,
+        /// Bytes of the access.
+        len: u64,
+        /// Bytes of the region.
+        size: u64,
+    },
+    /// The picture is in a format or a layout that this crate does not read.
+    #[error("{0}")]
+    Unsupported(Unsupported),
+    /// The dma-buf's driver gives the CPU no access; only a GPU can import it.
+    #[error("dma-buf {id} can't be mapped by the CPU: {errno}")]
+    NotMappable {
+        /// The dma-buf.
+        id: DmabufId,
+        /// What `mmap(2)` said.
+        errno: Errno,
+    },
+    /// More dma-bufs are in use at once than the cache holds.
+    #[error("{held} dma-bufs of the device are in use, no more are taken")]
+    TooManyDmabufs {
+        /// dma-bufs that somebody still holds.
+        held: usize,
+    },
+    /// The device has no display: it answers neither kind of plane query.
+    #[error("no display: plane queries for dma-bufs ({dmabuf}) and for regions ({region}) refused")]
+    NoDisplay {
+        /// Why it does not offer dma-bufs.
+        dmabuf: Errno,
+        /// Why it does not offer regions.
+        region: Errno,
+    },
+    /// The device, or the process that it was borrowed from, is no longer there.
+    #[error("the device is gone: {0}")]
+    Gone(Gone),
+}
+
+impl Error {
+    /// Whether asking again soon may well work, and the last picture is worth holding.
+    ///
+    /// Real drivers refuse a plane query around a mode change (ENOMEM from mbochs, EFAULT or
+    /// EINVAL from GVT-g), and a dma-buf that was just described may be gone when it is exported.
+    pub fn is_transient(&self) -> bool {
+        use rustix::io::Errno as E;
+        let Self::Refused { call, errno } = self else {
+            return false;
+        };
+        let errno = E::from_raw_os_error(errno.0);
+        match call {
+            Call::QueryPlane { .. } | Call::ExportDmabuf(_) => matches!(
+                errno,
+                E::NOMEM | E::FAULT | E::INVAL | E::AGAIN | E::INTR | E::BUSY | E::NOENT
+            ),
+            _ => matches!(errno, E::AGAIN | E::INTR | E::BUSY),
+        }
+    }
+
+    /// Whether the device will not come back through this handle.
+    pub fn is_gone(&self) -> bool {
+        use rustix::io::Errno as E;
+        match self {
+            Self::Gone(_) => true,
+            Self::Refused { errno, .. } => {
+                matches!(E::from_raw_os_error(errno.0), E::NODEV | E::NXIO)
+            }
+            _ => false,
+        }
+    }
+
+    /// The errno behind the error, where there is one.
+    pub fn errno(&self) -> Option<Errno> {
+        match self {
+            Self::Refused { errno, .. } | Self::NotMappable { errno, .. } => Some(*errno),
+            _ => None,
+        }
+    }
+}
+
+/// Why a device is gone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Gone {
+    /// The process that the device was borrowed from has exited.
+    Exited {
+        /// Its process id.
+        pid: u32,
+    },
+}
+
+impl fmt::Display for Gone {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Exited { pid } => write!(f, "process {pid}, which had it open, has exited"),
+        }
+    }
+}
+
+/// A call to a device, with the numbers that were asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Call {
+    /// `VFIO_DEVICE_GET_INFO`.
+    DeviceInfo,
+    /// `VFIO_DEVICE_GET_REGION_INFO`.
+    RegionInfo(RegionIndex),
+    /// Reading of a region.
+    Read {
+        /// The region.
+        index: RegionIndex,
+        /// First byte.
+        offset: u64,
+        /// Bytes.
+        len: u64,
+    },
+    /// Writing to a region.
+    Write {
+        /// The region.
+        index: RegionIndex,
+        /// First byte.
+        offset: u64,
+        /// Bytes.
+        len: u64,
+    },
+    /// Mapping of a region.
+    Map {
+        /// The region.
+        index: RegionIndex,
+        /// First byte.
+        offset: u64,
+        /// Bytes.
+        len: u64,
+    },
+    /// `VFIO_DEVICE_QUERY_GFX_PLANE` with `VFIO_GFX_PLANE_TYPE_PROBE`.
+    Probe(PlaneKind),
+    /// `VFIO_DEVICE_QUERY_GFX_PLANE`.
+    QueryPlane {
+        /// The plane asked about.
+        plane: PlaneType,
+        /// What it was asked as.
+        kind: PlaneKind,
+    },
+    /// `VFIO_DEVICE_GET_GFX_DMABUF`.
+    ExportDmabuf(DmabufId),
+    /// `DMA_BUF_IOCTL_SYNC`.
+    SyncDmabuf(DmabufId),
+}
+
+impl Call {
+    /// The error of this call having been refused.
+    pub(crate) fn refused(self, errno: impl Into<Errno>) -> Error {
+        Error::Refused {
+            call: self,
+            errno: errno.into(),
+        }
+    }
+}
+
+impl fmt::Display for Call {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::DeviceInfo => f.write_str("GET_INFO"),
+            Self::RegionInfo(index) => write!(f, "GET_REGION_INFO of region {index}"),
+            Self::Read { index, offset, len } => {
+                write!(f, "read of {len} bytes at {offset:#x} of region {index}")
+            }
+            Self::Write { index, offset, len } => {
+                write!(f, "write of {len} bytes at {offset:#x} of region {index}")
+            }
+            Self::Map { index, offset, len } => {
+                write!(f, "mmap of {len} bytes at {offset:#x} of region {index}")
+            }
+            Self::Probe(kind) => write!(f, "QUERY_GFX_PLANE probe for {kind} planes"),
+            Self::QueryPlane { plane, kind } => {
+                write!(f, "QUERY_GFX_PLANE of the {plane} plane as a {kind}")
+            }
+            Self::ExportDmabuf(id) => write!(f, "GET_GFX_DMABUF of dma-buf {id}"),
+            Self::SyncDmabuf(id) => write!(f, "DMA_BUF_IOCTL_SYNC of dma-buf {id}"),
+        }
+    }
+}
+
+/// A pixel format with its layout, or either alone, that this crate cannot read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Unsupported {
+    /// The format.
+    pub fourcc: Fourcc,
+    /// The layout.
+    pub modifier: Modifier,
+}
+
+impl fmt::Display for Unsupported {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { fourcc, modifier } = self;
+        if !modifier.is_linear() {
+            let raw = modifier.raw();
+            write!(
+                f,
+                "layout {modifier} (modifier {raw:#018x}) of format {fourcc} "
+            )?;
+            return f.write_str("is not linear and not read");
+        }
+        write!(f, "format {fourcc} ({:#010x}", fourcc.raw())?;
+        if let Some(name) = unsupported_name(*fourcc) {
+            write!(f, ", {name}")?;
+        }
+        f.write_str(") is not read")
+    }
+}
+
+/// An error number of the kernel, shown by its name and its text.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct Errno(i32);
+
+impl Errno {
+    /// The errno with this number, as in `<errno.h>`.
+    pub const fn from_raw(raw: i32) -> Self {
+        Self(raw)
+    }
+
+    /// Its number.
+    pub const fn raw(self) -> i32 {
+        self.0
+    }
+
+    /// Its name in `<errno.h>`, for those that displays are known to answer.
+    pub fn name(self) -> Option<&'static str> {
+        use rustix::io::Errno as E;
+        Some(match E::from_raw_os_error(self.0) {
+            E::PERM => "EPERM",
+            E::NOENT => "ENOENT",
+            E::SRCH => "ESRCH",
+            E::INTR => "EINTR",
+            E::IO => "EIO",
+            E::NXIO => "ENXIO",
+            E::BADF => "EBADF",
+            E::AGAIN => "EAGAIN",
+            E::NOMEM => "ENOMEM",
+            E::ACCESS => "EACCES",
+            E::FAULT => "EFAULT",
+            E::BUSY => "EBUSY",
+            E::NODEV => "ENODEV",
+            E::INVAL => "EINVAL",
+            E::NFILE => "ENFILE",
+            E::MFILE => "EMFILE",
+            E::NOTTY => "ENOTTY",
+            E::NOSYS => "ENOSYS",
+            E::OPNOTSUPP => "EOPNOTSUPP",
+            _ => return None,
+        })
+    }
+}
+
+impl fmt::Display for Errno {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let text = io::Error::from_raw_os_error(self.0).to_string();
+        let text = text.split(" (os error").next().unwrap_or_default();
+        match self.name() {
+            Some(name) => write!(f, "{text} ({name})"),
+            None => write!(f, "{text} (errno {})", self.0),
+        }
+    }
+}
+
+impl fmt::Debug for Errno {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.name() {
+            Some(name) => f.write_str(name),
+            None => write!(f, "errno {}", self.0),
+        }
+    }
+}
+
+impl From<rustix::io::Errno> for Errno {
+    fn from(errno: rustix::io::Errno) -> Self {
+        Self(errno.raw_os_error())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn query(errno: rustix::io::Errno) -> Error {
+        Call::QueryPlane {
+            plane: PlaneType::Primary,
+            kind: PlaneKind::Dmabuf,
+        }
+        .refused(errno)
+    }
+
+    #[test]
+    fn a_message_names_the_call_its_numbers_and_the_errno() {
+        assert_eq!(
+            query(rustix::io::Errno::NOMEM).to_string(),
+            "QUERY_GFX_PLANE of the primary plane as a dma-buf: Cannot allocate memory (ENOMEM)"
+        );
+        let fourcc = Fourcc::new(b"C8  ");
+        let error = Error::Unsupported(Unsupported {
+            fourcc,
+            modifier: Modifier::LINEAR,
+        });
+        assert_eq!(
+            error.to_string(),
+            "format C8   (0x20203843, 8-bit palette, whose colours the device does not tell) \
+             is not read"
+        );
+    }
+
+    #[test]
+    fn transient_gone_and_the_rest_are_told_apart() {
+        use rustix::io::Errno as E;
+        for errno in [E::NOMEM, E::FAULT, E::INVAL] {
+            assert!(query(errno).is_transient() && !query(errno).is_gone());
+        }
+        assert!(query(E::NODEV).is_gone() && !query(E::NODEV).is_transient());
+        assert!(!query(E::NOTTY).is_transient() && !query(E::NOTTY).is_gone());
+        assert!(
+            !Call::RegionInfo(RegionIndex(16))
+                .refused(E::INVAL)
+                .is_transient()
+        );
+    }
+}
