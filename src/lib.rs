@@ -5,9 +5,13 @@ pub mod device;
 pub mod error;
 pub mod format;
 pub mod geometry;
+#[cfg(feature = "host")]
+pub mod host;
 pub mod plane;
 pub mod region;
 mod sys;
+#[cfg(feature = "testing")]
+pub mod testing;
 pub mod uapi;
 
 pub use crate::error::{Errno, Error, Result};

@@ -12,6 +12,7 @@
 
 pub(crate) mod dmabuf;
 mod mapping;
+#[cfg(feature = "host")]
 pub(crate) mod open;
 pub(crate) mod vfio;
 
