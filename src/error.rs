@@ -54,12 +54,24 @@ pub enum Error {
     #[error("{0}")]
     Unsupported(Unsupported),
     /// The dma-buf's driver gives the CPU no access; only a GPU can import it.
-    #[error("dma-buf {id} can't be mapped by the CPU: {errno}")]
+    #[error("dma-buf {id} of {len} bytes can't be mapped by the CPU: {errno}")]
     NotMappable {
         /// The dma-buf.
         id: DmabufId,
+        /// Its bytes. Where they are no multiple of the page size, that may be the reason.
+        len: u64,
         /// What `mmap(2)` said.
         errno: Errno,
+    },
+    /// A dma-buf is smaller than the plane that it was described as.
+    #[error("dma-buf {id} has {len} bytes, the plane in it needs {needed}")]
+    DmabufShort {
+        /// The dma-buf.
+        id: DmabufId,
+        /// Bytes from the first pixel to the last.
+        needed: u64,
+        /// Bytes that it has.
+        len: u64,
     },
     /// More dma-bufs are in use at once than the cache holds.
     #[error("{held} dma-bufs of the device are in use, no more are taken")]
@@ -186,6 +198,8 @@ pub enum Call {
     },
     /// `VFIO_DEVICE_GET_GFX_DMABUF`.
     ExportDmabuf(DmabufId),
+    /// The size of a dma-buf, by `lseek(2)`.
+    DmabufLen(DmabufId),
     /// `DMA_BUF_IOCTL_SYNC`.
     SyncDmabuf(DmabufId),
 }
@@ -219,6 +233,7 @@ impl fmt::Display for Call {
                 write!(f, "QUERY_GFX_PLANE of the {plane} plane as a {kind}")
             }
             Self::ExportDmabuf(id) => write!(f, "GET_GFX_DMABUF of dma-buf {id}"),
+            Self::DmabufLen(id) => write!(f, "size of dma-buf {id}"),
             Self::SyncDmabuf(id) => write!(f, "DMA_BUF_IOCTL_SYNC of dma-buf {id}"),
         }
     }

@@ -1,20 +1,27 @@
 // SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
 //! The screen of a VFIO device.
 
+pub mod convert;
 pub mod device;
+pub mod display;
+pub mod dmabuf;
 pub mod error;
 pub mod format;
 pub mod geometry;
 #[cfg(feature = "host")]
 pub mod host;
+pub mod picture;
 pub mod plane;
 pub mod region;
+mod scanout;
 mod sys;
 #[cfg(feature = "testing")]
 pub mod testing;
 pub mod uapi;
 
+pub use crate::display::{Display, Look};
 pub use crate::error::{Errno, Error, Result};
+pub use crate::picture::Picture;
 pub use crate::sys::Mapping;
 #[cfg(feature = "testing")]
 pub use crate::sys::WritableMapping;

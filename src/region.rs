@@ -243,7 +243,8 @@ impl RegionInfo {
         }
     }
 
-    fn outside(&self, offset: u64, len: u64, size: u64) -> Error {
+    /// The error of an access outside the `size` bytes that there are.
+    pub(crate) fn outside(&self, offset: u64, len: u64, size: u64) -> Error {
         Error::OutsideRegion {
             index: self.index,
             offset,
@@ -423,7 +424,10 @@ mod tests {
         ]);
         let info = RegionInfo::parse(RegionIndex(9), &answer(15, 9, 32, 8192, &tail)).unwrap();
         assert!(info.is_edid());
-        assert_eq!(info.capabilities[1], Capability::SparseMmap(vec![0..4096]));
+        assert_eq!(
+            info.capabilities[1],
+            Capability::SparseMmap(std::iter::once(0..4096).collect())
+        );
         assert_eq!(
             info.capabilities[2],
             Capability::Other { id: 7, version: 3 }

@@ -1,0 +1,62 @@
+// SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
+//! A copy of a plane's pixels that nobody else changes.
+
+use crate::geometry::Size;
+
+/// Pixels in rows without padding, each `0xAARRGGBB`.
+///
+/// In memory, on little-endian machines, that is XRGB8888 as sinks everywhere take it: B, G, R
+/// and an alpha that is 0xff on a screen.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Picture {
+    size: Size,
+    pixels: Vec<u32>,
+}
+
+impl Picture {
+    /// A picture of `size` whose pixels are all 0. Its memory is taken here.
+    pub fn new(size: Size) -> Self {
+        let mut picture = Self::default();
+        picture.resize(size);
+        picture
+    }
+
+    /// Pixels in a row, and rows.
+    pub const fn size(&self) -> Size {
+        self.size
+    }
+
+    /// All pixels, row after row.
+    pub fn pixels(&self) -> &[u32] {
+        &self.pixels
+    }
+
+    /// The rows from the top, each [`Size::width`] pixels.
+    pub fn rows(&self) -> impl ExactSizeIterator<Item = &[u32]> {
+        // A row of an empty picture has no pixels, and a chunk has to have one.
+        self.pixels.chunks_exact(self.size.width.max(1) as usize)
+    }
+
+    /// The rows from the top, to be written.
+    pub fn rows_mut(&mut self) -> impl ExactSizeIterator<Item = &mut [u32]> {
+        self.pixels
+            .chunks_exact_mut(self.size.width.max(1) as usize)
+    }
+
+    /// The pixel in column `x` of row `y`, where there is one.
+    pub fn pixel(&self, x: u32, y: u32) -> Option<u32> {
+        if x >= self.size.width || y >= self.size.height {
+            return None;
+        }
+        self.pixels
+            .get(y as usize * self.size.width as usize + x as usize)
+            .copied()
+    }
+
+    /// Makes it `size`, keeping its memory where that suffices. What it shows is undefined then.
+    pub(crate) fn resize(&mut self, size: Size) {
+        self.size = size;
+        self.pixels
+            .resize(size.width as usize * size.height as usize, 0);
+    }
+}
