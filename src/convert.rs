@@ -28,9 +28,9 @@ pub fn row(format: PixelFormat, alpha: Alpha, src: &[u8], dst: &mut [u32]) {
     };
     match format {
         F::Xrgb8888 | F::Argb8888 => words(src, dst, |p| p | opaque),
-        F::Xbgr8888 | F::Abgr8888 => words(src, dst, |p| {
-            (p & 0xff00_ff00) | (p & 0xff) << 16 | (p >> 16 & 0xff) | opaque
-        }),
+        F::Xbgr8888 | F::Abgr8888 => {
+            words(src, dst, |p| (p & 0xff00_ff00) | (p & 0xff) << 16 | (p >> 16 & 0xff) | opaque)
+        }
         F::Rgbx8888 => words(src, dst, |p| p >> 8 | OPAQUE),
         F::Bgrx8888 => words(src, dst, |p| p.swap_bytes() | OPAQUE),
         F::Rgb888 => each(src, dst, |[b, g, r]| u32::from_le_bytes([b, g, r, 0xff])),
@@ -117,18 +117,9 @@ mod tests {
             assert_eq!(one(format, &[0; 4][..bytes]) & 0xff_ffff, 0, "{format}");
             assert_eq!(one(format, &[0xff; 4][..bytes]), 0xffff_ffff, "{format}");
         }
-        assert_eq!(
-            one(PixelFormat::Rgb565, &(1_u16 << 11).to_le_bytes()),
-            0xff08_0000
-        );
-        assert_eq!(
-            one(PixelFormat::Xrgb2101010, &(0x3fc_u32 << 20).to_le_bytes()),
-            0xffff_0000
-        );
-        assert_eq!(
-            one(PixelFormat::Argb2101010, &(1_u32 << 30).to_le_bytes()),
-            0x5500_0000
-        );
+        assert_eq!(one(PixelFormat::Rgb565, &(1_u16 << 11).to_le_bytes()), 0xff08_0000);
+        assert_eq!(one(PixelFormat::Xrgb2101010, &(0x3fc_u32 << 20).to_le_bytes()), 0xffff_0000);
+        assert_eq!(one(PixelFormat::Argb2101010, &(1_u32 << 30).to_le_bytes()), 0x5500_0000);
     }
 
     #[test]

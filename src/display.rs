@@ -128,9 +128,8 @@ pub fn kinds<D: GfxDevice + ?Sized>(device: &D) -> Result<Vec<PlaneKind>> {
         (Ok(()), Ok(())) => Ok(vec![PlaneKind::Region, PlaneKind::Dmabuf]),
         (Ok(()), Err(_)) => Ok(vec![PlaneKind::Region]),
         (Err(_), Ok(())) => Ok(vec![PlaneKind::Dmabuf]),
-        (Err(region), Err(dmabuf)) => Err(Error::NoDisplay {
-            dmabuf: errno(dmabuf)?,
-            region: errno(region)?,
-        }),
+        (Err(region), Err(dmabuf)) => {
+            Err(Error::NoDisplay { dmabuf: errno(dmabuf)?, region: errno(region)? })
+        }
     }
 }

@@ -29,12 +29,7 @@ impl Dmabuf {
         // Every dma-buf tells its size this way, `Documentation/driver-api/dma-buf.rst`.
         let len =
             seek(&fd, SeekFrom::End(0)).map_err(|errno| Call::DmabufLen(id).refused(errno))?;
-        Ok(Self {
-            id,
-            fd,
-            len,
-            mapping: OnceLock::new(),
-        })
+        Ok(Self { id, fd, len, mapping: OnceLock::new() })
     }
 
     /// The device's name for it.
@@ -61,11 +56,7 @@ impl Dmabuf {
     pub fn cpu_read<T>(&self, len: u64, read: impl FnOnce(&Mapping) -> T) -> Result<T> {
         let id = self.id;
         if len > self.len {
-            return Err(Error::DmabufShort {
-                id,
-                needed: len,
-                len: self.len,
-            });
+            return Err(Error::DmabufShort { id, needed: len, len: self.len });
         }
         let mapping = self.mapping.get_or_init(|| self.map()).as_ref();
         let mapping = mapping.map_err(|&errno| Error::NotMappable {
@@ -109,10 +100,7 @@ pub struct DmabufCache {
 impl DmabufCache {
     /// A cache for at most `capacity` dma-bufs, at least one.
     pub fn new(capacity: usize) -> Self {
-        Self {
-            entries: Vec::new(),
-            capacity: capacity.max(1),
-        }
+        Self { entries: Vec::new(), capacity: capacity.max(1) }
     }
 
     /// The dma-buf `id`, described by `plane`; exported if it is not here.
@@ -126,11 +114,7 @@ impl DmabufCache {
         id: DmabufId,
         plane: &Plane,
     ) -> Result<Arc<Dmabuf>> {
-        if let Some(at) = self
-            .entries
-            .iter()
-            .position(|(p, d)| d.id == id && same(p, plane))
-        {
+        if let Some(at) = self.entries.iter().position(|(p, d)| d.id == id && same(p, plane)) {
             let entry = self.entries.remove(at);
             let dmabuf = Arc::clone(&entry.1);
             self.entries.push(entry);
@@ -139,13 +123,8 @@ impl DmabufCache {
         // The id names another buffer now. Ours is closed before the new one is exported.
         self.entries.retain(|(_, dmabuf)| dmabuf.id != id);
         if self.entries.len() >= self.capacity {
-            let unused = self
-                .entries
-                .iter()
-                .position(|(_, d)| Arc::strong_count(d) == 1);
-            let unused = unused.ok_or(Error::TooManyDmabufs {
-                held: self.entries.len(),
-            })?;
+            let unused = self.entries.iter().position(|(_, d)| Arc::strong_count(d) == 1);
+            let unused = unused.ok_or(Error::TooManyDmabufs { held: self.entries.len() })?;
             self.entries.remove(unused);
         }
         let dmabuf = Arc::new(Dmabuf::new(id, device.export_dmabuf(id)?)?);

@@ -207,10 +207,7 @@ pub enum Call {
 impl Call {
     /// The error of this call having been refused.
     pub(crate) fn refused(self, errno: impl Into<Errno>) -> Error {
-        Error::Refused {
-            call: self,
-            errno: errno.into(),
-        }
+        Error::Refused { call: self, errno: errno.into() }
     }
 }
 
@@ -253,10 +250,7 @@ impl fmt::Display for Unsupported {
         let Self { fourcc, modifier } = self;
         if !modifier.is_linear() {
             let raw = modifier.raw();
-            write!(
-                f,
-                "layout {modifier} (modifier {raw:#018x}) of format {fourcc} "
-            )?;
+            write!(f, "layout {modifier} (modifier {raw:#018x}) of format {fourcc} ")?;
             return f.write_str("is not linear and not read");
         }
         write!(f, "format {fourcc} ({:#010x}", fourcc.raw())?;
@@ -341,11 +335,7 @@ mod tests {
     use super::*;
 
     fn query(errno: rustix::io::Errno) -> Error {
-        Call::QueryPlane {
-            plane: PlaneType::Primary,
-            kind: PlaneKind::Dmabuf,
-        }
-        .refused(errno)
+        Call::QueryPlane { plane: PlaneType::Primary, kind: PlaneKind::Dmabuf }.refused(errno)
     }
 
     #[test]
@@ -355,10 +345,7 @@ mod tests {
             "QUERY_GFX_PLANE of the primary plane as a dma-buf: Cannot allocate memory (ENOMEM)"
         );
         let fourcc = Fourcc::new(b"C8  ");
-        let error = Error::Unsupported(Unsupported {
-            fourcc,
-            modifier: Modifier::LINEAR,
-        });
+        let error = Error::Unsupported(Unsupported { fourcc, modifier: Modifier::LINEAR });
         assert_eq!(
             error.to_string(),
             "format C8   (0x20203843, 8-bit palette, whose colours the device does not tell) \
@@ -374,10 +361,6 @@ mod tests {
         }
         assert!(query(E::NODEV).is_gone() && !query(E::NODEV).is_transient());
         assert!(!query(E::NOTTY).is_transient() && !query(E::NOTTY).is_gone());
-        assert!(
-            !Call::RegionInfo(RegionIndex(16))
-                .refused(E::INVAL)
-                .is_transient()
-        );
+        assert!(!Call::RegionInfo(RegionIndex(16)).refused(E::INVAL).is_transient());
     }
 }

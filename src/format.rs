@@ -193,9 +193,7 @@ impl PixelFormat {
 
     /// The format that a code stands for, `None` when this crate cannot read it.
     pub fn from_fourcc(fourcc: Fourcc) -> Option<Self> {
-        Self::ALL
-            .into_iter()
-            .find(|format| format.fourcc() == fourcc)
+        Self::ALL.into_iter().find(|format| format.fourcc() == fourcc)
     }
 }
 
@@ -227,10 +225,7 @@ mod tests {
     fn a_code_is_shown_as_its_letters_or_as_a_number() {
         assert_eq!(Fourcc::new(b"XR24").to_string(), "XR24");
         assert_eq!(Fourcc::from_raw(0x0102_0304).to_string(), "0x01020304");
-        assert_eq!(
-            format!("{:?}", Fourcc::new(b"RG16")),
-            "Fourcc(RG16 = 0x36314752)"
-        );
+        assert_eq!(format!("{:?}", Fourcc::new(b"RG16")), "Fourcc(RG16 = 0x36314752)");
     }
 
     #[test]
@@ -245,9 +240,6 @@ mod tests {
     fn modifiers_are_named_where_known() {
         assert_eq!(Modifier::LINEAR.to_string(), "LINEAR");
         assert_eq!(Modifier::from_raw(1 << 56 | 2).to_string(), "I915_Y_TILED");
-        assert_eq!(
-            Modifier::from_raw(3 << 56 | 1).to_string(),
-            "0x0300000000000001"
-        );
+        assert_eq!(Modifier::from_raw(3 << 56 | 1).to_string(), "0x0300000000000001");
     }
 }

@@ -20,12 +20,7 @@ impl Size {
 
     /// The rectangle that covers a picture of this size.
     pub const fn rect(self) -> Rect {
-        Rect {
-            x: 0,
-            y: 0,
-            width: self.width,
-            height: self.height,
-        }
+        Rect { x: 0, y: 0, width: self.width, height: self.height }
     }
 
     /// Number of pixels.

@@ -39,8 +39,7 @@ impl Picture {
 
     /// The rows from the top, to be written.
     pub fn rows_mut(&mut self) -> impl ExactSizeIterator<Item = &mut [u32]> {
-        self.pixels
-            .chunks_exact_mut(self.size.width.max(1) as usize)
+        self.pixels.chunks_exact_mut(self.size.width.max(1) as usize)
     }
 
     /// The pixel in column `x` of row `y`, where there is one.
@@ -48,15 +47,12 @@ impl Picture {
         if x >= self.size.width || y >= self.size.height {
             return None;
         }
-        self.pixels
-            .get(y as usize * self.size.width as usize + x as usize)
-            .copied()
+        self.pixels.get(y as usize * self.size.width as usize + x as usize).copied()
     }
 
     /// Makes it `size`, keeping its memory where that suffices. What it shows is undefined then.
     pub(crate) fn resize(&mut self, size: Size) {
         self.size = size;
-        self.pixels
-            .resize(size.width as usize * size.height as usize, 0);
+        self.pixels.resize(size.width as usize * size.height as usize, 0);
     }
 }

@@ -114,22 +114,12 @@ impl Plane {
             let row = width * format.bytes_per_pixel();
             if plane.stride < row {
                 let stride = plane.stride;
-                return Err(PlaneError::Stride {
-                    stride,
-                    width,
-                    format,
-                    row,
-                });
+                return Err(PlaneError::Stride { stride, width, format, row });
             }
             let needed = plane.picture_len(format);
             if needed > u64::from(plane.len) {
                 let (stride, len) = (plane.stride, plane.len);
-                return Err(PlaneError::Len {
-                    needed,
-                    size: plane.size,
-                    stride,
-                    len,
-                });
+                return Err(PlaneError::Len { needed, size: plane.size, stride, len });
             }
         }
         Ok(Some(plane))
@@ -141,10 +131,7 @@ impl Plane {
     ///
     /// [`Unsupported`] with both.
     pub fn pixel_format(&self) -> Result<PixelFormat, Unsupported> {
-        let unsupported = Unsupported {
-            fourcc: self.fourcc,
-            modifier: self.modifier,
-        };
+        let unsupported = Unsupported { fourcc: self.fourcc, modifier: self.modifier };
         if !self.modifier.is_linear() {
             return Err(unsupported);
         }
@@ -162,11 +149,7 @@ impl Plane {
 /// The pixel that points. All ones says that there is none; a device that reports one far
 /// outside any cursor has none either.
 fn hotspot(info: &PlaneInfo) -> Option<Point> {
-    let inside = |value: u32| {
-        i32::try_from(value)
-            .ok()
-            .filter(|&value| value < MAX_SIDE as i32)
-    };
+    let inside = |value: u32| i32::try_from(value).ok().filter(|&value| value < MAX_SIDE as i32);
     Some(Point::new(inside(info.x_hot)?, inside(info.y_hot)?))
 }
 
@@ -254,22 +237,14 @@ mod tests {
     #[test]
     fn sides_are_bounded() {
         for (width, height) in [(0, 768), (1024, 0), (16385, 1), (1, u32::MAX)] {
-            let error = check(PlaneInfo {
-                width,
-                height,
-                ..info()
-            });
+            let error = check(PlaneInfo { width, height, ..info() });
             assert_eq!(error, Err(PlaneError::Size(Size::new(width, height))));
         }
     }
 
     #[test]
     fn a_row_fits_the_stride() {
-        let error = check(PlaneInfo {
-            stride: 4095,
-            ..info()
-        })
-        .unwrap_err();
+        let error = check(PlaneInfo { stride: 4095, ..info() }).unwrap_err();
         assert_eq!(
             error.to_string(),
             "stride of 4095 bytes is less than a row of 1024 pixels in XR24, 4096"
@@ -279,61 +254,30 @@ mod tests {
     #[test]
     fn the_picture_fits_the_plane() {
         let exact = 767 * 8192 + 4096;
-        assert!(
-            check(PlaneInfo {
-                stride: 8192,
-                size: exact,
-                ..info()
-            })
-            .is_ok()
-        );
-        let error = check(PlaneInfo {
-            stride: 8192,
-            size: exact - 1,
-            ..info()
-        })
-        .unwrap_err();
+        assert!(check(PlaneInfo { stride: 8192, size: exact, ..info() }).is_ok());
+        let error = check(PlaneInfo { stride: 8192, size: exact - 1, ..info() }).unwrap_err();
         assert_eq!(
             error.to_string(),
             "6287360 bytes of 1024x768 at stride 8192 do not fit the plane's 6287359 bytes"
         );
-        let error = check(PlaneInfo {
-            stride: u32::MAX,
-            size: u32::MAX,
-            ..info()
-        });
-        assert!(
-            matches!(error, Err(PlaneError::Len { .. })),
-            "nothing wraps: {error:?}"
-        );
+        let error = check(PlaneInfo { stride: u32::MAX, size: u32::MAX, ..info() });
+        assert!(matches!(error, Err(PlaneError::Len { .. })), "nothing wraps: {error:?}");
     }
 
     #[test]
     fn formats_and_layouts_that_are_not_read_are_still_planes() {
-        for (drm_format, drm_format_mod) in [
-            (Fourcc::new(b"C8  ").raw(), 0),
-            (info().drm_format, 1 << 56 | 1),
-        ] {
-            let plane = check(PlaneInfo {
-                drm_format,
-                drm_format_mod,
-                ..info()
-            })
-            .unwrap()
-            .unwrap();
+        for (drm_format, drm_format_mod) in
+            [(Fourcc::new(b"C8  ").raw(), 0), (info().drm_format, 1 << 56 | 1)]
+        {
+            let plane = check(PlaneInfo { drm_format, drm_format_mod, ..info() }).unwrap().unwrap();
             assert!(plane.pixel_format().is_err());
         }
     }
 
     #[test]
     fn a_cursor_may_hang_off_an_edge() {
-        let at = PlaneInfo {
-            x_pos: (-5_i32).cast_unsigned(),
-            y_pos: 7,
-            x_hot: 3,
-            y_hot: 4,
-            ..info()
-        };
+        let at =
+            PlaneInfo { x_pos: (-5_i32).cast_unsigned(), y_pos: 7, x_hot: 3, y_hot: 4, ..info() };
         let plane = check(at).unwrap().unwrap();
         assert_eq!(plane.position, Point::new(-5, 7));
         assert_eq!(plane.hotspot, Some(Point::new(3, 4)));

@@ -165,10 +165,7 @@ impl RegionInfo {
             return Self::parse(index, &head);
         }
         if argsz > MAX_ANSWER {
-            return Err(Error::Region {
-                index,
-                error: RegionError::TooLong { argsz },
-            });
+            return Err(Error::Region { index, error: RegionError::TooLong { argsz } });
         }
         let mut answer = vec![0; argsz as usize];
         ask(&mut answer).map_err(refused)?;
@@ -227,30 +224,19 @@ impl RegionInfo {
         if !self.flags.contains(RegionFlags::MMAP) {
             return 0;
         }
-        let sparse = self
-            .capabilities
-            .iter()
-            .find_map(|capability| match capability {
-                Capability::SparseMmap(areas) => Some(areas),
-                _ => None,
-            });
+        let sparse = self.capabilities.iter().find_map(|capability| match capability {
+            Capability::SparseMmap(areas) => Some(areas),
+            _ => None,
+        });
         match sparse {
-            Some(areas) => areas
-                .iter()
-                .find(|area| area.start == 0)
-                .map_or(0, |area| area.end),
+            Some(areas) => areas.iter().find(|area| area.start == 0).map_or(0, |area| area.end),
             None => self.size,
         }
     }
 
     /// The error of an access outside the `size` bytes that there are.
     pub(crate) fn outside(&self, offset: u64, len: u64, size: u64) -> Error {
-        Error::OutsideRegion {
-            index: self.index,
-            offset,
-            len,
-            size,
-        }
+        Error::OutsideRegion { index: self.index, offset, len, size }
     }
 }
 
@@ -265,10 +251,7 @@ fn parse(index: RegionIndex, answer: &[u8]) -> Result<RegionInfo, RegionError> {
         return Err(RegionError::OtherRegion { got });
     }
     // A file offset is signed in the kernel.
-    if offset
-        .checked_add(size)
-        .is_none_or(|end| end > i64::MAX as u64)
-    {
+    if offset.checked_add(size).is_none_or(|end| end > i64::MAX as u64) {
         return Err(RegionError::Wraps { offset, size });
     }
     let mut capabilities = Vec::new();
@@ -286,13 +269,7 @@ fn parse(index: RegionIndex, answer: &[u8]) -> Result<RegionInfo, RegionError> {
             at = next;
         }
     }
-    Ok(RegionInfo {
-        index,
-        flags,
-        size,
-        offset,
-        capabilities,
-    })
+    Ok(RegionInfo { index, flags, size, offset, capabilities })
 }
 
 /// Reads the capability at `at`; answers with it and where the next one is, 0 for none.
@@ -301,11 +278,7 @@ fn parse_capability(
     at: u32,
     region_size: u64,
 ) -> Result<(Capability, u32), RegionError> {
-    let outside = |needed: u64| RegionError::CapabilityOutside {
-        at,
-        needed,
-        len: answer.len(),
-    };
+    let outside = |needed: u64| RegionError::CapabilityOutside { at, needed, len: answer.len() };
     let start = at as usize;
     // An offset inside the head would read the region's own fields as a capability.
     let bytes = match answer.get(start..) {
@@ -318,20 +291,16 @@ fn parse_capability(
     let version = u16::from_ne_bytes([id_version[2], id_version[3]]);
     let next = field(4, CAP_HEAD)?;
     let capability = match id {
-        CAP_TYPE => Capability::Type {
-            kind: field(8, TYPE_BYTES)?,
-            subtype: field(12, TYPE_BYTES)?,
-        },
+        CAP_TYPE => {
+            Capability::Type { kind: field(8, TYPE_BYTES)?, subtype: field(12, TYPE_BYTES)? }
+        }
         CAP_SPARSE_MMAP => {
             let count = field(8, SPARSE_HEAD)?;
             let needed = SPARSE_HEAD as u64 + u64::from(count) * SPARSE_AREA as u64;
             if needed > bytes.len() as u64 {
                 return Err(outside(needed));
             }
-            Capability::SparseMmap(parse_areas(
-                &bytes[SPARSE_HEAD..needed as usize],
-                region_size,
-            )?)
+            Capability::SparseMmap(parse_areas(&bytes[SPARSE_HEAD..needed as usize], region_size)?)
         }
         _ => Capability::Other { id, version },
     };
@@ -370,12 +339,7 @@ mod tests {
     /// A `vfio_region_info` with `tail` behind its head.
     fn answer(flags: u32, index: u32, cap_offset: u32, size: u64, tail: &[u8]) -> Vec<u8> {
         let mut bytes = Vec::new();
-        for word in [
-            (REGION_HEAD_BYTES + tail.len()) as u32,
-            flags,
-            index,
-            cap_offset,
-        ] {
+        for word in [(REGION_HEAD_BYTES + tail.len()) as u32, flags, index, cap_offset] {
             bytes.extend(word.to_ne_bytes());
         }
         bytes.extend(size.to_ne_bytes());
@@ -428,10 +392,7 @@ mod tests {
             info.capabilities[1],
             Capability::SparseMmap(std::iter::once(0..4096).collect())
         );
-        assert_eq!(
-            info.capabilities[2],
-            Capability::Other { id: 7, version: 3 }
-        );
+        assert_eq!(info.capabilities[2], Capability::Other { id: 7, version: 3 });
         assert_eq!(info.mappable_len(4096), Ok(4096));
         assert_eq!(
             info.mappable_len(4097).unwrap_err().to_string(),
@@ -467,11 +428,7 @@ mod tests {
         let tail = words(&[cap_head(CAP_SPARSE_MMAP, 1), 0, u32::MAX, 0]);
         assert_eq!(
             error(&answer(12, 9, 32, 4096, &tail)),
-            RegionError::CapabilityOutside {
-                at: 32,
-                needed: 16 + 16 * 0xffff_ffff,
-                len: 48
-            }
+            RegionError::CapabilityOutside { at: 32, needed: 16 + 16 * 0xffff_ffff, len: 48 }
         );
     }
 
@@ -480,20 +437,10 @@ mod tests {
         let tail = words(&[cap_head(CAP_SPARSE_MMAP, 1), 0, 1, 0, !0, !0, 1, 0]);
         assert!(matches!(
             error(&answer(12, 9, 32, 4096, &tail)),
-            RegionError::AreaOutside {
-                start: u64::MAX,
-                len: 1,
-                size: 4096
-            }
+            RegionError::AreaOutside { start: u64::MAX, len: 1, size: 4096 }
         ));
-        assert!(matches!(
-            error(&answer(0, 9, 0, u64::MAX, &[])),
-            RegionError::Wraps { .. }
-        ));
-        assert_eq!(
-            error(&answer(0, 8, 0, 0, &[])),
-            RegionError::OtherRegion { got: 8 }
-        );
+        assert!(matches!(error(&answer(0, 9, 0, u64::MAX, &[])), RegionError::Wraps { .. }));
+        assert_eq!(error(&answer(0, 8, 0, 0, &[])), RegionError::OtherRegion { got: 8 });
     }
 
     #[test]
@@ -527,12 +474,6 @@ mod tests {
             Ok(())
         });
         let error = RegionError::TooLong { argsz: u32::MAX };
-        assert_eq!(
-            huge,
-            Err(Error::Region {
-                index: RegionIndex(9),
-                error
-            })
-        );
+        assert_eq!(huge, Err(Error::Region { index: RegionIndex(9), error }));
     }
 }

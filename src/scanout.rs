@@ -27,11 +27,7 @@ pub(crate) struct Scanout {
 
 impl Scanout {
     pub(crate) fn new() -> Self {
-        Self {
-            dmabufs: DmabufCache::new(DMABUFS),
-            region: None,
-            row: Vec::new(),
-        }
+        Self { dmabufs: DmabufCache::new(DMABUFS), region: None, row: Vec::new() }
     }
 
     /// Forgets all memory of the device.
@@ -66,15 +62,8 @@ impl Scanout {
         let len = plane.picture_len(format);
         dmabuf.cpu_read(len, |mapping| {
             copy_rows(plane, format, &mut self.row, picture, |at, row| {
-                let short = Error::DmabufShort {
-                    id,
-                    needed: len,
-                    len: mapping.len() as u64,
-                };
-                mapping
-                    .copy_out(at as usize, row)
-                    .then_some(())
-                    .ok_or(short)
+                let short = Error::DmabufShort { id, needed: len, len: mapping.len() as u64 };
+                mapping.copy_out(at as usize, row).then_some(()).ok_or(short)
             })
         })?
     }
@@ -88,10 +77,7 @@ impl Scanout {
         picture: &mut Picture,
     ) -> Result<()> {
         let len = plane.picture_len(format);
-        let kept = self
-            .region
-            .take()
-            .filter(|kept| kept.info.index == index && kept.len == len);
+        let kept = self.region.take().filter(|kept| kept.info.index == index && kept.len == len);
         let region = match kept {
             Some(region) => region,
             None => Region::attach(device, index, len)?,
@@ -100,13 +86,8 @@ impl Scanout {
         match &mut region.access {
             Access::Mapped(mapping) => {
                 copy_rows(plane, format, &mut self.row, picture, |at, row| {
-                    let outside = region
-                        .info
-                        .outside(at, row.len() as u64, mapping.len() as u64);
-                    mapping
-                        .copy_out(at as usize, row)
-                        .then_some(())
-                        .ok_or(outside)
+                    let outside = region.info.outside(at, row.len() as u64, mapping.len() as u64);
+                    mapping.copy_out(at as usize, row).then_some(()).ok_or(outside)
                 })
             }
             Access::Read(bytes) => {
@@ -169,10 +150,7 @@ fn copy_rows(
         PlaneType::Primary => Alpha::Ignore,
         PlaneType::Cursor | PlaneType::Overlay => Alpha::Keep,
     };
-    row.resize(
-        plane.size.width as usize * format.bytes_per_pixel() as usize,
-        0,
-    );
+    row.resize(plane.size.width as usize * format.bytes_per_pixel() as usize, 0);
     picture.resize(plane.size);
     for (y, pixels) in picture.rows_mut().enumerate() {
         read(y as u64 * u64::from(plane.stride), row)?;

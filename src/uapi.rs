@@ -146,23 +146,14 @@ mod tests {
         type Theirs = vfio::vfio_device_gfx_plane_info;
         // The `reserved` word is newer than some headers; up to it both agree.
         assert!(size_of::<Theirs>() == 64);
-        assert_eq!(
-            offset_of!(PlaneInfo, drm_format),
-            offset_of!(Theirs, drm_format)
-        );
-        assert_eq!(
-            offset_of!(PlaneInfo, drm_format_mod),
-            offset_of!(Theirs, drm_format_mod)
-        );
+        assert_eq!(offset_of!(PlaneInfo, drm_format), offset_of!(Theirs, drm_format));
+        assert_eq!(offset_of!(PlaneInfo, drm_format_mod), offset_of!(Theirs, drm_format_mod));
         assert_eq!(offset_of!(PlaneInfo, width), offset_of!(Theirs, width));
         assert_eq!(offset_of!(PlaneInfo, stride), offset_of!(Theirs, stride));
         assert_eq!(offset_of!(PlaneInfo, size), offset_of!(Theirs, size));
         assert_eq!(offset_of!(PlaneInfo, x_pos), offset_of!(Theirs, x_pos));
         assert_eq!(offset_of!(PlaneInfo, y_hot), offset_of!(Theirs, y_hot));
-        assert_eq!(
-            offset_of!(PlaneInfo, region_or_dmabuf),
-            offset_of!(Theirs, __bindgen_anon_1)
-        );
+        assert_eq!(offset_of!(PlaneInfo, region_or_dmabuf), offset_of!(Theirs, __bindgen_anon_1));
         assert_eq!(PLANE_PROBE, vfio::VFIO_GFX_PLANE_TYPE_PROBE);
         assert_eq!(PLANE_DMABUF, vfio::VFIO_GFX_PLANE_TYPE_DMABUF);
         assert_eq!(PLANE_REGION, vfio::VFIO_GFX_PLANE_TYPE_REGION);
@@ -173,17 +164,11 @@ mod tests {
         type Theirs = vfio::vfio_region_info;
         assert_eq!(REGION_HEAD_BYTES, size_of::<Theirs>());
         assert_eq!(offset_of!(RegionHead, flags), offset_of!(Theirs, flags));
-        assert_eq!(
-            offset_of!(RegionHead, cap_offset),
-            offset_of!(Theirs, cap_offset)
-        );
+        assert_eq!(offset_of!(RegionHead, cap_offset), offset_of!(Theirs, cap_offset));
         assert_eq!(offset_of!(RegionHead, size), offset_of!(Theirs, size));
         assert_eq!(offset_of!(RegionHead, offset), offset_of!(Theirs, offset));
         assert_eq!(u32::from(CAP_TYPE), vfio::VFIO_REGION_INFO_CAP_TYPE);
-        assert_eq!(
-            u32::from(CAP_SPARSE_MMAP),
-            vfio::VFIO_REGION_INFO_CAP_SPARSE_MMAP
-        );
+        assert_eq!(u32::from(CAP_SPARSE_MMAP), vfio::VFIO_REGION_INFO_CAP_SPARSE_MMAP);
         assert_eq!(REGION_TYPE_GFX, vfio::VFIO_REGION_TYPE_GFX);
         assert_eq!(REGION_SUBTYPE_GFX_EDID, vfio::VFIO_REGION_SUBTYPE_GFX_EDID);
         assert_eq!(REGION_READ | REGION_WRITE | REGION_MMAP, 7);
@@ -193,14 +178,8 @@ mod tests {
     #[test]
     fn device_info_has_the_kernel_layout() {
         type Theirs = vfio::vfio_device_info;
-        assert_eq!(
-            offset_of!(DeviceInfo, num_regions),
-            offset_of!(Theirs, num_regions)
-        );
-        assert_eq!(
-            offset_of!(DeviceInfo, num_irqs),
-            offset_of!(Theirs, num_irqs)
-        );
+        assert_eq!(offset_of!(DeviceInfo, num_regions), offset_of!(Theirs, num_regions));
+        assert_eq!(offset_of!(DeviceInfo, num_irqs), offset_of!(Theirs, num_irqs));
         assert_eq!(DEVICE_FLAGS_PCI, vfio::VFIO_DEVICE_FLAGS_PCI);
         assert_eq!(PCI_NUM_REGIONS, vfio::VFIO_PCI_NUM_REGIONS);
         assert_eq!(PCI_CONFIG_REGION, vfio::VFIO_PCI_CONFIG_REGION_INDEX);

@@ -60,43 +60,25 @@ impl<F: AsFd> AsFd for Vfio<F> {
 
 impl<F: AsFd> RegionDevice for Vfio<F> {
     fn region_info(&self, index: RegionIndex) -> Result<RegionInfo> {
-        RegionInfo::query(index, |answer| {
-            sys::vfio::region_info(self.fd.as_fd(), index.0, answer)
-        })
+        RegionInfo::query(index, |answer| sys::vfio::region_info(self.fd.as_fd(), index.0, answer))
     }
 
     fn read(&self, region: &RegionInfo, offset: u64, buf: &mut [u8]) -> Result<()> {
         let len = buf.len() as u64;
-        let call = Call::Read {
-            index: region.index,
-            offset,
-            len,
-        };
+        let call = Call::Read { index: region.index, offset, len };
         let start = region.file_offset(offset, len)?;
-        transfer(call, buf.len(), |done| {
-            pread(&self.fd, &mut buf[done..], start + done as u64)
-        })
+        transfer(call, buf.len(), |done| pread(&self.fd, &mut buf[done..], start + done as u64))
     }
 
     fn write(&self, region: &RegionInfo, offset: u64, data: &[u8]) -> Result<()> {
         let len = data.len() as u64;
-        let call = Call::Write {
-            index: region.index,
-            offset,
-            len,
-        };
+        let call = Call::Write { index: region.index, offset, len };
         let start = region.file_offset(offset, len)?;
-        transfer(call, data.len(), |done| {
-            pwrite(&self.fd, &data[done..], start + done as u64)
-        })
+        transfer(call, data.len(), |done| pwrite(&self.fd, &data[done..], start + done as u64))
     }
 
     fn map(&self, region: &RegionInfo, len: u64) -> Result<Mapping> {
-        let call = Call::Map {
-            index: region.index,
-            offset: 0,
-            len,
-        };
+        let call = Call::Map { index: region.index, offset: 0, len };
         let bytes = region.mappable_len(len)?;
         Mapping::new(self.fd.as_fd(), region.offset, bytes).map_err(|errno| call.refused(errno))
     }
@@ -104,20 +86,14 @@ impl<F: AsFd> RegionDevice for Vfio<F> {
 
 impl<F: AsFd> GfxDevice for Vfio<F> {
     fn probe(&self, kind: PlaneKind) -> Result<()> {
-        let mut info = PlaneInfo {
-            flags: PLANE_PROBE | kind.flag(),
-            ..Default::default()
-        };
+        let mut info = PlaneInfo { flags: PLANE_PROBE | kind.flag(), ..Default::default() };
         sys::vfio::query_gfx_plane(self.fd.as_fd(), &mut info)
             .map_err(|errno| Call::Probe(kind).refused(errno))
     }
 
     fn query_plane(&self, plane: PlaneType, kind: PlaneKind) -> Result<PlaneInfo> {
-        let mut info = PlaneInfo {
-            flags: kind.flag(),
-            drm_plane_type: plane.raw(),
-            ..Default::default()
-        };
+        let mut info =
+            PlaneInfo { flags: kind.flag(), drm_plane_type: plane.raw(), ..Default::default() };
         sys::vfio::query_gfx_plane(self.fd.as_fd(), &mut info)
             .map_err(|errno| Call::QueryPlane { plane, kind }.refused(errno))?;
         Ok(info)

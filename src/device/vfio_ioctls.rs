@@ -17,9 +17,7 @@ pub struct SharedVfioDevice(Arc<VfioDevice>);
 
 impl std::fmt::Debug for SharedVfioDevice {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_tuple("SharedVfioDevice")
-            .field(&self.0.as_raw_fd())
-            .finish()
+        f.debug_tuple("SharedVfioDevice").field(&self.0.as_raw_fd()).finish()
     }
 }
 

@@ -36,10 +36,7 @@ impl Mapping {
     ///
     /// What `mmap(2)` says; EINVAL for a length of 0.
     pub fn new(fd: BorrowedFd<'_>, offset: u64, len: usize) -> Result<Self> {
-        Ok(Self {
-            base: map(fd, offset, len, ProtFlags::READ)?,
-            len,
-        })
+        Ok(Self { base: map(fd, offset, len, ProtFlags::READ)?, len })
     }
 
     /// Bytes mapped.
@@ -78,9 +75,7 @@ impl Drop for Mapping {
 
 impl fmt::Debug for Mapping {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Mapping")
-            .field("len", &self.len)
-            .finish_non_exhaustive()
+        f.debug_struct("Mapping").field("len", &self.len).finish_non_exhaustive()
     }
 }
 
@@ -103,10 +98,7 @@ impl WritableMapping {
     ///
     /// What `mmap(2)` says; EINVAL for a length of 0.
     pub fn new(fd: BorrowedFd<'_>, offset: u64, len: usize) -> Result<Self> {
-        Ok(Self {
-            base: map(fd, offset, len, ProtFlags::READ | ProtFlags::WRITE)?,
-            len,
-        })
+        Ok(Self { base: map(fd, offset, len, ProtFlags::READ | ProtFlags::WRITE)?, len })
     }
 
     /// Copies `data` into the mapping at `offset`.
@@ -136,9 +128,7 @@ impl Drop for WritableMapping {
 #[cfg(feature = "testing")]
 impl fmt::Debug for WritableMapping {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("WritableMapping")
-            .field("len", &self.len)
-            .finish_non_exhaustive()
+        f.debug_struct("WritableMapping").field("len", &self.len).finish_non_exhaustive()
     }
 }
 
@@ -177,10 +167,7 @@ unsafe fn volatile_copy(from: NonNull<u8>, out: &mut [u8]) {
         // SAFETY: `at` is below `out.len()`, so inside what the caller vouches for.
         *byte = unsafe { from.add(at).read_volatile() };
     }
-    for (block, out) in out[head..tail]
-        .chunks_exact_mut(size_of::<Block>())
-        .enumerate()
-    {
+    for (block, out) in out[head..tail].chunks_exact_mut(size_of::<Block>()).enumerate() {
         // SAFETY: the block ends at or before `tail`, inside what the caller vouches for.
         let at = unsafe { from.add(head + block * size_of::<Block>()) };
         // SAFETY: `head` made the pointer aligned, and a `Block` is valid for any bits.
@@ -237,9 +224,6 @@ mod tests {
     #[test]
     fn an_empty_mapping_is_refused() {
         let (file, _) = file(16);
-        assert_eq!(
-            Mapping::new(file.as_fd(), 0, 0).unwrap_err(),
-            rustix::io::Errno::INVAL
-        );
+        assert_eq!(Mapping::new(file.as_fd(), 0, 0).unwrap_err(), rustix::io::Errno::INVAL);
     }
 }

@@ -5,10 +5,7 @@
 //! copies. Nothing above this module says `unsafe`, so a reviewer of memory safety reads this
 //! directory and no other. Numbers that come back are not judged here.
 
-#![allow(
-    unsafe_code,
-    reason = "this module is where the crate's system calls are"
-)]
+#![allow(unsafe_code, reason = "this module is where the crate's system calls are")]
 
 pub(crate) mod dmabuf;
 mod mapping;

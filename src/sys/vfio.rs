@@ -23,10 +23,7 @@ const GET_GFX_DMABUF: Opcode = op(15);
 /// What the device is and how many regions it admits to.
 #[doc(alias = "VFIO_DEVICE_GET_INFO")]
 pub(crate) fn device_info(fd: BorrowedFd<'_>) -> Result<DeviceInfo> {
-    let mut info = DeviceInfo {
-        argsz: size_of::<DeviceInfo>() as u32,
-        ..Default::default()
-    };
+    let mut info = DeviceInfo { argsz: size_of::<DeviceInfo>() as u32, ..Default::default() };
     // SAFETY: the opcode takes a `vfio_device_info` of at least `argsz` bytes, which `info` is,
     // and its fields are integers, for which any value the kernel writes is valid.
     unsafe { ioctl(fd, Updater::<GET_INFO, _>::new(&mut info)) }?;
@@ -39,10 +36,7 @@ pub(crate) fn device_info(fd: BorrowedFd<'_>) -> Result<DeviceInfo> {
 /// `argsz`, because there are drivers that refuse any larger struct.
 #[doc(alias = "VFIO_DEVICE_GET_REGION_INFO")]
 pub(crate) fn region_info(fd: BorrowedFd<'_>, index: u32, answer: &mut [u8]) -> Result<()> {
-    assert!(
-        answer.len() >= REGION_HEAD_BYTES,
-        "room for struct vfio_region_info"
-    );
+    assert!(answer.len() >= REGION_HEAD_BYTES, "room for struct vfio_region_info");
     let argsz = u32::try_from(answer.len()).map_err(|_| rustix::io::Errno::INVAL)?;
     answer.fill(0);
     answer[0..4].copy_from_slice(&argsz.to_ne_bytes());
@@ -71,10 +65,7 @@ pub(crate) fn get_gfx_dmabuf(fd: BorrowedFd<'_>, id: u32) -> Result<OwnedFd> {
 
 /// Resets the device.
 #[doc(alias = "VFIO_DEVICE_RESET")]
-#[cfg_attr(
-    not(feature = "testing"),
-    expect(dead_code, reason = "only tests reset a device")
-)]
+#[cfg_attr(not(feature = "testing"), expect(dead_code, reason = "only tests reset a device"))]
 pub(crate) fn reset(fd: BorrowedFd<'_>) -> Result<()> {
     // SAFETY: the opcode takes no argument.
     unsafe { ioctl(fd, NoArg::<RESET>::new()) }
