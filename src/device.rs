@@ -16,7 +16,7 @@ pub use self::vfio::Vfio;
 use crate::error::Result;
 use crate::region::RegionInfo;
 use crate::sys::Mapping;
-use crate::uapi::{PLANE_DMABUF, PLANE_REGION, PlaneInfo};
+use crate::uapi::{DeviceInfo, PLANE_DMABUF, PLANE_REGION, PlaneInfo};
 
 /// Index of a region, as the kernel counts.
 ///
@@ -114,6 +114,14 @@ impl fmt::Display for PlaneType {
 
 /// A device with regions: a VFIO device, a vfio-user client, a mock.
 pub trait RegionDevice {
+    /// What the device is and how many regions it admits to.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Refused`](crate::Error::Refused): ENOTTY where it is no VFIO device.
+    #[doc(alias = "VFIO_DEVICE_GET_INFO")]
+    fn device_info(&self) -> Result<DeviceInfo>;
+
     /// What region `index` is: its size, access and capabilities, checked.
     ///
     /// # Errors
@@ -189,6 +197,9 @@ pub trait GfxDevice: RegionDevice {
 macro_rules! lend {
     ($($owner:ty),*) => {$(
         impl<D: RegionDevice + ?Sized> RegionDevice for $owner {
+            fn device_info(&self) -> Result<DeviceInfo> {
+                (**self).device_info()
+            }
             fn region_info(&self, index: RegionIndex) -> Result<RegionInfo> {
                 (**self).region_info(index)
             }

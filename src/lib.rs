@@ -5,6 +5,7 @@ pub mod convert;
 pub mod device;
 pub mod display;
 pub mod dmabuf;
+pub mod edid;
 pub mod error;
 pub mod format;
 pub mod geometry;
@@ -12,8 +13,10 @@ pub mod geometry;
 pub mod host;
 pub mod picture;
 pub mod plane;
+pub mod quirk;
 pub mod region;
 mod scanout;
+pub mod survey;
 mod sys;
 #[cfg(feature = "testing")]
 pub mod testing;

@@ -9,7 +9,7 @@ use std::ops::Range;
 
 use bitflags::bitflags;
 
-use crate::device::RegionIndex;
+use crate::device::{RegionDevice, RegionIndex};
 use crate::error::{Call, Error, Result};
 use crate::uapi::{
     CAP_SPARSE_MMAP, CAP_TYPE, REGION_CAPS, REGION_HEAD_BYTES, REGION_MMAP, REGION_READ,
@@ -238,6 +238,21 @@ impl RegionInfo {
     pub(crate) fn outside(&self, offset: u64, len: u64, size: u64) -> Error {
         Error::OutsideRegion { index: self.index, offset, len, size }
     }
+}
+
+/// Indices past a device's own count that are looked at. Display devices put regions there.
+const HIDDEN_REGIONS: u32 = 32;
+
+/// Every region that the device has, also those beyond the number that it admits to.
+///
+/// Regions that it has not, or whose description makes no sense, are left out.
+///
+/// # Errors
+///
+/// What [`RegionDevice::device_info`] answers.
+pub fn all<D: RegionDevice + ?Sized>(device: &D) -> Result<Vec<RegionInfo>> {
+    let count = device.device_info()?.num_regions.clamp(HIDDEN_REGIONS, 2 * HIDDEN_REGIONS);
+    Ok((0..count).filter_map(|index| device.region_info(RegionIndex(index)).ok()).collect())
 }
 
 fn parse(index: RegionIndex, answer: &[u8]) -> Result<RegionInfo, RegionError> {

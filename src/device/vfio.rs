@@ -30,16 +30,6 @@ impl<F: AsFd> Vfio<F> {
         self.fd
     }
 
-    /// What the device is and how many regions it admits to.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::Refused`]: ENOTTY where `fd` is no VFIO device.
-    #[doc(alias = "VFIO_DEVICE_GET_INFO")]
-    pub fn device_info(&self) -> Result<DeviceInfo> {
-        sys::vfio::device_info(self.fd.as_fd()).map_err(|errno| Call::DeviceInfo.refused(errno))
-    }
-
     /// Resets the device: a test in the part of a VMM.
     ///
     /// # Errors
@@ -59,6 +49,10 @@ impl<F: AsFd> AsFd for Vfio<F> {
 }
 
 impl<F: AsFd> RegionDevice for Vfio<F> {
+    fn device_info(&self) -> Result<DeviceInfo> {
+        sys::vfio::device_info(self.fd.as_fd()).map_err(|errno| Call::DeviceInfo.refused(errno))
+    }
+
     fn region_info(&self, index: RegionIndex) -> Result<RegionInfo> {
         RegionInfo::query(index, |answer| sys::vfio::region_info(self.fd.as_fd(), index.0, answer))
     }
