@@ -8,14 +8,17 @@ pub mod dmabuf;
 pub mod edid;
 pub mod error;
 pub mod format;
+pub mod frame;
 pub mod geometry;
 #[cfg(feature = "host")]
 pub mod host;
+pub mod input;
 pub mod picture;
 pub mod plane;
 pub mod quirk;
 pub mod region;
 mod scanout;
+pub mod sink;
 pub mod survey;
 mod sys;
 #[cfg(feature = "testing")]
@@ -24,7 +27,9 @@ pub mod uapi;
 
 pub use crate::display::{Display, Look};
 pub use crate::error::{Errno, Error, Result};
+pub use crate::frame::{Cursor, Frame};
 pub use crate::picture::Picture;
+pub use crate::sink::Sink;
 pub use crate::sys::Mapping;
 #[cfg(feature = "testing")]
 pub use crate::sys::WritableMapping;

@@ -1,0 +1,48 @@
+// SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
+//! The seam above: what shows frames to a person, or keeps them.
+
+use std::error::Error as StdError;
+
+use crate::frame::{Cursor, Frame};
+
+/// Why a sink could not take something. The display keeps the damage and offers it again.
+pub type SinkError = Box<dyn StdError + Send + Sync>;
+
+/// What a sink can make use of.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Takes {
+    /// It draws the cursor itself. If not, the cursor is part of the frames.
+    pub cursor: bool,
+}
+
+/// A consumer of frames: a server for viewers, a recorder, an embedder's own.
+///
+/// A call must not wait for anybody: a sink with slow viewers merges damage for them. What a call
+/// lends is good for that call.
+pub trait Sink {
+    /// What it can make use of. Asked before every look, so it may change; after a change the
+    /// next frame is whole.
+    fn takes(&self) -> Takes;
+
+    /// Takes a frame.
+    ///
+    /// # Errors
+    ///
+    /// Its own; the frame's damage is then part of the next one's.
+    fn frame(&mut self, frame: &Frame<'_>) -> Result<(), SinkError>;
+
+    /// Takes a new shape or position of the cursor, or `None` when it is hidden. Called only
+    /// where [`Takes::cursor`] is set.
+    ///
+    /// # Errors
+    ///
+    /// Its own; the cursor is then offered again at the next look.
+    fn cursor(&mut self, cursor: Option<&Cursor<'_>>) -> Result<(), SinkError>;
+
+    /// There is nothing to show: the device is off. Called once each time that begins.
+    ///
+    /// # Errors
+    ///
+    /// Its own; the call is then repeated at the next look.
+    fn blank(&mut self) -> Result<(), SinkError>;
+}
