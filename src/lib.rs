@@ -2,6 +2,7 @@
 //! The screen of a VFIO device.
 
 pub mod convert;
+pub mod damage;
 pub mod device;
 pub mod display;
 pub mod dmabuf;
