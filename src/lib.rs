@@ -19,6 +19,7 @@ pub mod plane;
 pub mod quirk;
 pub mod region;
 mod scanout;
+pub mod schedule;
 pub mod sink;
 pub mod survey;
 mod sys;
