@@ -135,12 +135,20 @@ mod tests {
         latency: Option<Duration>,
     }
 
+    #[derive(Clone, Copy)]
+    enum Activity {
+        Watch,
+        Wake,
+        Park,
+    }
+    use Activity::{Park, Wake, Watch};
+
     const CHANGE: Duration = Duration::from_micros(5_003_100);
 
     fn run(
         rate: u32,
         outcome: impl Fn(Duration) -> Outcome,
-        events: &[(Duration, fn(&mut Schedule, Instant))],
+        events: &[(Duration, Activity)],
     ) -> Run {
         let start = Instant::now();
         let mut run = Run { schedule: Schedule::new(rate), looks: 0, latency: None };
@@ -155,8 +163,11 @@ mod tests {
             }
             now = next.max(now);
             if event == Some(next) {
-                let (_, happen) = events.next().unwrap();
-                happen(&mut run.schedule, now);
+                match events.next().unwrap().1 {
+                    Watch => run.schedule.watch(now),
+                    Wake => run.schedule.wake(now),
+                    Park => run.schedule.park(),
+                }
                 if let Some(at) = run.schedule.poll_at() {
                     assert!(at > now, "poll_at is later than now");
                 }
@@ -176,20 +187,9 @@ mod tests {
 
     #[test]
     fn behaviour_is_one_table() {
-        fn watch(schedule: &mut Schedule, now: Instant) {
-            schedule.watch(now);
-        }
-        fn wake(schedule: &mut Schedule, now: Instant) {
-            schedule.wake(now);
-        }
-        fn park(schedule: &mut Schedule, _: Instant) {
-            schedule.park();
-        }
         let good = |_| Outcome::Answered;
-        let storm: Vec<(Duration, fn(&mut Schedule, Instant))> =
-            std::iter::once((Duration::ZERO, watch as fn(&mut Schedule, Instant)))
-                .chain((0..9_000).map(|ms| (Duration::from_millis(ms + 500), wake as _)))
-                .collect();
+        let keys = (500..9_500).map(|ms| (Duration::from_millis(ms), Wake));
+        let storm: Vec<_> = std::iter::once((Duration::ZERO, Watch)).chain(keys).collect();
         let failing = |at: Duration| {
             if at < 4 * SECOND { Outcome::Answered } else { Outcome::Failed }
         };
@@ -198,21 +198,21 @@ mod tests {
             if failed { Outcome::Failed } else { Outcome::Answered }
         };
         let rows: [(&str, Run); 9] = [
-            ("nobody watches", run(60, good, &[(SECOND, wake)])),
-            ("idle at 60 Hz", run(60, good, &[(Duration::ZERO, watch)])),
-            ("idle at 10 Hz", run(10, good, &[(Duration::ZERO, watch)])),
+            ("nobody watches", run(60, good, &[(SECOND, Wake)])),
+            ("idle at 60 Hz", run(60, good, &[(Duration::ZERO, Watch)])),
+            ("idle at 10 Hz", run(10, good, &[(Duration::ZERO, Watch)])),
             (
                 "10 Hz, woken at the change",
-                run(10, good, &[(Duration::ZERO, watch), (CHANGE, wake)]),
+                run(10, good, &[(Duration::ZERO, Watch), (CHANGE, Wake)]),
             ),
             ("woken 1000 times a second", run(60, good, &storm)),
-            ("first viewer at the change", run(60, good, &[(CHANGE, watch)])),
+            ("first viewer at the change", run(60, good, &[(CHANGE, Watch)])),
             (
                 "last viewer leaves after 1 s",
-                run(60, good, &[(Duration::ZERO, watch), (SECOND, park)]),
+                run(60, good, &[(Duration::ZERO, Watch), (SECOND, Park)]),
             ),
-            ("fails from 4 s on", run(60, failing, &[(Duration::ZERO, watch)])),
-            ("fails for 30 ms", run(60, hiccup, &[(Duration::ZERO, watch)])),
+            ("fails from 4 s on", run(60, failing, &[(Duration::ZERO, Watch)])),
+            ("fails for 30 ms", run(60, hiccup, &[(Duration::ZERO, Watch)])),
         ];
         let mut table = String::from("activity                      looks  first change\n");
         for (name, run) in rows {
