@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
 //! The screen of a VFIO device.
 
+mod blit;
 pub mod convert;
+mod cursor;
 pub mod damage;
 pub mod device;
 pub mod display;
@@ -20,6 +22,7 @@ pub mod quirk;
 pub mod region;
 mod scanout;
 pub mod schedule;
+mod screen;
 pub mod sink;
 pub mod survey;
 mod sys;
@@ -27,7 +30,7 @@ mod sys;
 pub mod testing;
 pub mod uapi;
 
-pub use crate::display::{Display, Look};
+pub use crate::display::{Display, Look, Poll, PollError};
 pub use crate::error::{Errno, Error, Result};
 pub use crate::frame::{Cursor, Frame};
 pub use crate::picture::Picture;

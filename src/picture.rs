@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
 //! A copy of a plane's pixels that nobody else changes.
 
-use crate::geometry::Size;
+use crate::geometry::{Rect, Size};
 
 /// Pixels in rows without padding, each `0xAARRGGBB`.
 ///
@@ -42,12 +42,31 @@ impl Picture {
         self.pixels.chunks_exact_mut(self.size.width.max(1) as usize)
     }
 
+    /// Row `y` from the top, to be written.
+    ///
+    /// # Panics
+    ///
+    /// Where there is no such row.
+    pub fn row_mut(&mut self, y: usize) -> &mut [u32] {
+        let width = self.size.width as usize;
+        &mut self.pixels[y * width..][..width]
+    }
+
     /// The pixel in column `x` of row `y`, where there is one.
     pub fn pixel(&self, x: u32, y: u32) -> Option<u32> {
         if x >= self.size.width || y >= self.size.height {
             return None;
         }
         self.pixels.get(y as usize * self.size.width as usize + x as usize).copied()
+    }
+
+    /// Copies the pixels in `rect`, which is inside both, from a picture of the same size.
+    pub(crate) fn copy_rect(&mut self, from: &Self, rect: Rect) {
+        let (start, width) = (rect.x as usize, rect.width as usize);
+        for y in rect.y as usize..(rect.y + rect.height) as usize {
+            let from = &from.pixels[y * from.size.width as usize + start..][..width];
+            self.row_mut(y)[start..start + width].copy_from_slice(from);
+        }
     }
 
     /// Makes it `size`, keeping its memory where that suffices. What it shows is undefined then.

@@ -103,7 +103,7 @@ impl Plane {
                 PlaneKind::Region => Buffer::Region(RegionIndex(info.region_or_dmabuf)),
                 PlaneKind::Dmabuf => Buffer::Dmabuf(DmabufId(info.region_or_dmabuf)),
             },
-            position: Point::new(info.x_pos.cast_signed(), info.y_pos.cast_signed()),
+            position: Point::new(coordinate(info.x_pos), coordinate(info.y_pos)),
             hotspot: hotspot(info),
         };
         let Size { width, height } = plane.size;
@@ -116,7 +116,7 @@ impl Plane {
                 let stride = plane.stride;
                 return Err(PlaneError::Stride { stride, width, format, row });
             }
-            let needed = plane.picture_len(format);
+            let needed = picture_len(&plane, row);
             if needed > u64::from(plane.len) {
                 let (stride, len) = (plane.stride, plane.len);
                 return Err(PlaneError::Len { needed, size: plane.size, stride, len });
@@ -137,12 +137,19 @@ impl Plane {
         }
         PixelFormat::from_fourcc(self.fourcc).ok_or(unsupported)
     }
+}
 
-    /// Bytes from the first pixel to the last, in `format`: the last row has no padding.
-    pub fn picture_len(&self, format: PixelFormat) -> u64 {
-        let Size { width, height } = self.size;
-        let row = u64::from(width) * u64::from(format.bytes_per_pixel());
-        u64::from(height - 1) * u64::from(self.stride) + row
+/// Bytes from the first pixel to the last: the last row has no padding.
+fn picture_len(plane: &Plane, row: u32) -> u64 {
+    u64::from(plane.size.height - 1) * u64::from(plane.stride) + u64::from(row)
+}
+
+/// A position, which the header calls unsigned and which may be negative. There are drivers that
+/// cut it to 16 bits.
+fn coordinate(raw: u32) -> i32 {
+    match u16::try_from(raw) {
+        Ok(cut) => cut.cast_signed().into(),
+        Err(_) => raw.cast_signed(),
     }
 }
 

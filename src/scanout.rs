@@ -1,20 +1,19 @@
 // SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
-//! The memory behind a plane, and a picture out of it.
+//! The memory behind a plane, and a picture out of it with what changed.
 
-use crate::convert::{self, Alpha};
-use crate::device::{DmabufId, GfxDevice, PlaneType, RegionDevice, RegionIndex};
+use crate::blit::{Blit, Layout};
+use crate::device::{DmabufId, GfxDevice, RegionDevice, RegionIndex};
 use crate::dmabuf::DmabufCache;
-use crate::error::{Error, Result};
-use crate::format::PixelFormat;
-use crate::picture::Picture;
+use crate::error::Result;
 use crate::plane::{Buffer, Plane};
 use crate::region::{RegionFlags, RegionInfo};
+use crate::screen::Screen;
 use crate::sys::Mapping;
 
 /// dma-bufs that are kept. Compositors flip between two to four, a cursor adds as many.
 const DMABUFS: usize = 16;
 
-/// Finds a plane's bytes and copies pictures out of them.
+/// Finds a plane's bytes and copies them onto a screen.
 ///
 /// What it finds is kept for the next look: a mapping of the region, the dma-bufs. All of it is
 /// let go by [`reset`](Self::reset).
@@ -22,12 +21,12 @@ const DMABUFS: usize = 16;
 pub(crate) struct Scanout {
     dmabufs: DmabufCache,
     region: Option<Region>,
-    row: Vec<u8>,
+    blit: Blit,
 }
 
 impl Scanout {
     pub(crate) fn new() -> Self {
-        Self { dmabufs: DmabufCache::new(DMABUFS), region: None, row: Vec::new() }
+        Self { dmabufs: DmabufCache::new(DMABUFS), region: None, blit: Blit::new() }
     }
 
     /// Forgets all memory of the device.
@@ -36,17 +35,17 @@ impl Scanout {
         self.region = None;
     }
 
-    /// Makes `picture` a copy of `plane`. On an error it is what it was.
+    /// Makes `screen` a copy of `plane`. On an error it is what it was.
     pub(crate) fn copy<D: GfxDevice + ?Sized>(
         &mut self,
         device: &D,
         plane: &Plane,
-        picture: &mut Picture,
+        screen: &mut Screen,
     ) -> Result<()> {
-        let format = plane.pixel_format().map_err(Error::Unsupported)?;
+        let layout = Layout::of(plane)?;
         match plane.buffer {
-            Buffer::Region(index) => self.copy_region(device, index, plane, format, picture),
-            Buffer::Dmabuf(id) => self.copy_dmabuf(device, id, plane, format, picture),
+            Buffer::Region(index) => self.copy_region(device, index, &layout, screen),
+            Buffer::Dmabuf(id) => self.copy_dmabuf(device, id, plane, &layout, screen),
         }
     }
 
@@ -55,28 +54,21 @@ impl Scanout {
         device: &D,
         id: DmabufId,
         plane: &Plane,
-        format: PixelFormat,
-        picture: &mut Picture,
+        layout: &Layout,
+        screen: &mut Screen,
     ) -> Result<()> {
         let dmabuf = self.dmabufs.get(device, id, plane)?;
-        let len = plane.picture_len(format);
-        dmabuf.cpu_read(len, |mapping| {
-            copy_rows(plane, format, &mut self.row, picture, |at, row| {
-                let short = Error::DmabufShort { id, needed: len, len: mapping.len() as u64 };
-                mapping.copy_out(at as usize, row).then_some(()).ok_or(short)
-            })
-        })?
+        dmabuf.cpu_read(layout.len(), |mapping| self.blit.copy_mapping(mapping, layout, screen))
     }
 
     fn copy_region<D: RegionDevice + ?Sized>(
         &mut self,
         device: &D,
         index: RegionIndex,
-        plane: &Plane,
-        format: PixelFormat,
-        picture: &mut Picture,
+        layout: &Layout,
+        screen: &mut Screen,
     ) -> Result<()> {
-        let len = plane.picture_len(format);
+        let len = layout.len();
         let kept = self.region.take().filter(|kept| kept.info.index == index && kept.len == len);
         let region = match kept {
             Some(region) => region,
@@ -84,25 +76,16 @@ impl Scanout {
         };
         let region = self.region.insert(region);
         match &mut region.access {
-            Access::Mapped(mapping) => {
-                copy_rows(plane, format, &mut self.row, picture, |at, row| {
-                    let outside = region.info.outside(at, row.len() as u64, mapping.len() as u64);
-                    mapping.copy_out(at as usize, row).then_some(()).ok_or(outside)
-                })
-            }
+            Access::Mapped(mapping) => self.blit.copy_mapping(mapping, layout, screen),
             Access::Read(bytes) => {
-                let row = plane.size.width as usize * format.bytes_per_pixel() as usize;
-                bytes.resize(row * plane.size.height as usize, 0);
-                for (y, bytes) in bytes.chunks_exact_mut(row).enumerate() {
-                    device.read(&region.info, y as u64 * u64::from(plane.stride), bytes)?;
+                bytes.resize(layout.row_len() * layout.size.height as usize, 0);
+                for (y, row) in bytes.chunks_exact_mut(layout.row_len()).enumerate() {
+                    device.read(&region.info, layout.row_offset(y) as u64, row)?;
                 }
-                let mut rows = bytes.chunks_exact(row);
-                copy_rows(plane, format, &mut self.row, picture, |_, row| {
-                    row.copy_from_slice(rows.next().unwrap_or_default());
-                    Ok(())
-                })
+                self.blit.copy_rows(bytes, layout, screen);
             }
         }
+        Ok(())
     }
 }
 
@@ -116,10 +99,10 @@ struct Region {
 
 #[derive(Debug)]
 enum Access {
-    /// Through a mapping.
+    /// Through a mapping of at least the plane's bytes.
     Mapped(Mapping),
-    /// Through the region's file. The rows are all read into this before a picture changes, so
-    /// that a device that stops half-way leaves the last one whole.
+    /// Through the region's file. The rows are all read into this before the screen changes, so
+    /// that a device that stops half-way leaves the last picture whole.
     Read(Vec<u8>),
 }
 
@@ -130,31 +113,14 @@ impl Region {
         info.file_offset(0, len)?;
         let readable = info.flags.contains(RegionFlags::READ);
         let access = if info.mappable_from_start() >= len || !readable {
-            Access::Mapped(device.map(&info, len)?)
+            let mapping = device.map(&info, len)?;
+            if (mapping.len() as u64) < len {
+                return Err(info.outside(0, len, mapping.len() as u64));
+            }
+            Access::Mapped(mapping)
         } else {
             Access::Read(Vec::new())
         };
         Ok(Self { info, len, access })
     }
-}
-
-/// Fills `picture` from rows that `read` copies out, given a row's offset in bytes.
-fn copy_rows(
-    plane: &Plane,
-    format: PixelFormat,
-    row: &mut Vec<u8>,
-    picture: &mut Picture,
-    mut read: impl FnMut(u64, &mut [u8]) -> Result<()>,
-) -> Result<()> {
-    let alpha = match plane.plane_type {
-        PlaneType::Primary => Alpha::Ignore,
-        PlaneType::Cursor | PlaneType::Overlay => Alpha::Keep,
-    };
-    row.resize(plane.size.width as usize * format.bytes_per_pixel() as usize, 0);
-    picture.resize(plane.size);
-    for (y, pixels) in picture.rows_mut().enumerate() {
-        read(y as u64 * u64::from(plane.stride), row)?;
-        convert::row(format, alpha, row, pixels);
-    }
-    Ok(())
 }

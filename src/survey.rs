@@ -106,7 +106,7 @@ impl Survey {
         if self.primary().is_none() {
             return;
         }
-        let mut display = Display::with_plane(device, PlaneType::Primary, self.kinds[0]);
+        let mut display = Display::with_kind(device, self.kinds[0]);
         self.picture = match display.look() {
             Ok(Look::Live(..)) => Some(Ok(())),
             Ok(Look::Off) => None,
