@@ -190,6 +190,7 @@ unsafe impl Ioctl for GetDeviceFd<'_> {
 
 #[cfg(test)]
 mod tests {
+    use std::mem::offset_of;
     use std::os::fd::AsFd as _;
 
     use vfio_bindings::bindings::vfio;
@@ -214,14 +215,14 @@ mod tests {
             size_of::<GroupStatus>(),
             size_of::<vfio::vfio_group_status>()
         );
+        // Newer headers have a token behind `out_devid`; `argsz` tells that ours has not.
+        type Bind = vfio::vfio_device_bind_iommufd;
+        assert_eq!(offset_of!(BindIommufd, iommufd), offset_of!(Bind, iommufd));
         assert_eq!(
-            size_of::<BindIommufd>(),
-            size_of::<vfio::vfio_device_bind_iommufd>()
+            offset_of!(BindIommufd, out_devid),
+            offset_of!(Bind, out_devid)
         );
-        assert_eq!(
-            std::mem::offset_of!(BindIommufd, iommufd),
-            std::mem::offset_of!(vfio::vfio_device_bind_iommufd, iommufd)
-        );
+        assert_eq!(size_of::<BindIommufd>(), offset_of!(Bind, out_devid) + 4);
     }
 
     #[test]
