@@ -90,6 +90,14 @@ pub enum Error {
     /// The device, or the process that it was borrowed from, is no longer there.
     #[error("the device is gone: {0}")]
     Gone(Gone),
+    /// A dma-buf was not exported, because the device's driver breaks if somebody has it already.
+    #[error("dma-buf {id} is not exported: {why}")]
+    Conflict {
+        /// The dma-buf.
+        id: DmabufId,
+        /// Who is in the way.
+        why: Conflict,
+    },
 }
 
 impl Error {
@@ -148,6 +156,54 @@ impl fmt::Display for Gone {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Exited { pid } => write!(f, "process {pid}, which had it open, has exited"),
+        }
+    }
+}
+
+/// Why a dma-buf must not be exported from a driver that breaks on a second export.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Conflict {
+    /// Other processes hold dma-bufs of the device: a VMM that shows its display itself.
+    Held {
+        /// The driver.
+        driver: &'static str,
+        /// The processes.
+        pids: Vec<u32>,
+    },
+    /// Another process exports from this device by this crate.
+    Exporting {
+        /// The process that opened the device.
+        pid: u32,
+    },
+    /// It could not be found out whether anybody is.
+    Unknown {
+        /// Why not.
+        errno: Errno,
+    },
+}
+
+impl fmt::Display for Conflict {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Held { driver, pids } => write!(
+                f,
+                "process {} holds dma-bufs of {driver}, and a second export of one breaks that \
+                 driver; let it stop showing the display, or force the export",
+                pids.iter()
+                    .map(u32::to_string)
+                    .collect::<Vec<_>>()
+                    .join(", ")
+            ),
+            Self::Exporting { pid } => write!(
+                f,
+                "another process exports dma-bufs of the device that process {pid} opened, and \
+                 a second export of one breaks its driver"
+            ),
+            Self::Unknown { errno } => write!(
+                f,
+                "who else holds dma-bufs of the device could not be found out: {errno}"
+            ),
         }
     }
 }
