@@ -11,6 +11,8 @@ pub(crate) mod dmabuf;
 mod mapping;
 #[cfg(feature = "host")]
 pub(crate) mod open;
+#[cfg(feature = "testing")]
+pub(crate) mod udmabuf;
 pub(crate) mod vfio;
 
 pub use mapping::Mapping;
