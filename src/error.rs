@@ -190,20 +190,16 @@ impl fmt::Display for Conflict {
                 f,
                 "process {} holds dma-bufs of {driver}, and a second export of one breaks that \
                  driver; let it stop showing the display, or force the export",
-                pids.iter()
-                    .map(u32::to_string)
-                    .collect::<Vec<_>>()
-                    .join(", ")
+                pids.iter().map(u32::to_string).collect::<Vec<_>>().join(", ")
             ),
             Self::Exporting { pid } => write!(
                 f,
                 "another process exports dma-bufs of the device that process {pid} opened, and \
                  a second export of one breaks its driver"
             ),
-            Self::Unknown { errno } => write!(
-                f,
-                "who else holds dma-bufs of the device could not be found out: {errno}"
-            ),
+            Self::Unknown { errno } => {
+                write!(f, "who else holds dma-bufs of the device could not be found out: {errno}")
+            }
         }
     }
 }

@@ -48,11 +48,7 @@ pub struct Host {
 
 impl Default for Host {
     fn default() -> Self {
-        Self {
-            sysfs: "/sys".into(),
-            procfs: "/proc".into(),
-            dev: "/dev".into(),
-        }
+        Self { sysfs: "/sys".into(), procfs: "/proc".into(), dev: "/dev".into() }
     }
 }
 

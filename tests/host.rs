@@ -54,14 +54,8 @@ impl Fake {
         let types = "//sys/devices/virtual/mdpy/mdpy/mdev_supported_types/mdpy-vga";
         self.file(&format!("{at}/uevent"), "")
             .link(&format!("{at}/mdev_type"), types)
-            .link(
-                &format!("{at}/driver"),
-                &format!("//sys/bus/mdev/drivers/{driver}"),
-            )
-            .link(
-                &format!("{at}/iommu_group"),
-                &format!("//sys/kernel/iommu_groups/{group}"),
-            )
+            .link(&format!("{at}/driver"), &format!("//sys/bus/mdev/drivers/{driver}"))
+            .link(&format!("{at}/iommu_group"), &format!("//sys/kernel/iommu_groups/{group}"))
             .link(&format!("sys/bus/mdev/devices/{uuid}"), &format!("//{at}"))
     }
 
@@ -70,15 +64,9 @@ impl Fake {
         self.file(&format!("{at}/class"), class)
             .file(&format!("{at}/vendor"), "0x10de\n")
             .file(&format!("{at}/device"), "0x2235\n")
-            .link(
-                &format!("sys/bus/pci/devices/{address}"),
-                &format!("//{at}"),
-            );
+            .link(&format!("sys/bus/pci/devices/{address}"), &format!("//{at}"));
         if let Some(driver) = driver {
-            self.link(
-                &format!("{at}/driver"),
-                &format!("//sys/bus/pci/drivers/{driver}"),
-            );
+            self.link(&format!("{at}/driver"), &format!("//sys/bus/pci/drivers/{driver}"));
         }
         self
     }
@@ -142,10 +130,7 @@ fn an_empty_host_has_nothing_and_says_so() {
     assert_eq!(fake.host.pci_devices(), Ok(vec![]));
     assert_eq!(fake.host.vmms(), Ok(Default::default()));
     let nowhere = fake.host.clone().with_procfs("/nonexistent");
-    assert!(matches!(
-        nowhere.vmms(),
-        Err(HostError::Io { what: "list", .. })
-    ));
+    assert!(matches!(nowhere.vmms(), Err(HostError::Io { what: "list", .. })));
 }
 
 #[test]
@@ -153,10 +138,7 @@ fn mdevs_and_types_are_listed_in_order() {
     let fake = Fake::new();
     let types = "sys/devices/virtual/mdpy/mdpy/mdev_supported_types";
     fake.file(&format!("{types}/mdpy-vga/name"), "mdpy-vga\n")
-        .file(
-            &format!("{types}/mdpy-vga/description"),
-            "virtual display\nof 640x480\n",
-        )
+        .file(&format!("{types}/mdpy-vga/description"), "virtual display\nof 640x480\n")
         .file(&format!("{types}/mdpy-vga/device_api"), "vfio-pci\n")
         .file(&format!("{types}/mdpy-vga/available_instances"), "3\n")
         .file(&format!("{types}/a\u{1b}[31m/available_instances"), "many")
@@ -164,10 +146,7 @@ fn mdevs_and_types_are_listed_in_order() {
         .link("sys/class/mdev_bus/mdpy", "//sys/devices/virtual/mdpy/mdpy")
         .mdev(UUID, "mdpy", 7)
         .mdev("03b8f4f2-509f-382f-3c1e-e6bfe0fa1001", "mdpy", 8)
-        .link(
-            "sys/bus/mdev/devices/a3b8f4f2-509f-382f-3c1e-e6bfe0fa1001",
-            "//gone",
-        )
+        .link("sys/bus/mdev/devices/a3b8f4f2-509f-382f-3c1e-e6bfe0fa1001", "//gone")
         .file("sys/bus/mdev/devices/not-a-uuid", "");
 
     let mdevs = fake.host.mdevs().unwrap();
@@ -187,10 +166,7 @@ fn mdevs_and_types_are_listed_in_order() {
     assert_eq!(types[0].available_instances, None);
     assert_eq!(types[1].name, None);
     assert_eq!(types[2].parent, "mdpy");
-    assert_eq!(
-        types[2].description.as_deref(),
-        Some("virtual display, of 640x480")
-    );
+    assert_eq!(types[2].description.as_deref(), Some("virtual display, of 640x480"));
     assert_eq!(types[2].device_api.as_deref(), Some("vfio-pci"));
     assert_eq!(types[2].available_instances, Some(3));
 }
@@ -229,10 +205,7 @@ fn vmms_are_those_that_hold_a_device() {
     let fake = Fake::new();
     let device = "anon_inode:[vfio-device]";
     fake.file("proc/120/comm", "qemu\u{1b}[2J-system\n")
-        .file(
-            "proc/120/cmdline",
-            b"/usr/bin/qemu-system-x86_64\0-m\0256\0",
-        )
+        .file("proc/120/cmdline", b"/usr/bin/qemu-system-x86_64\0-nodefaults\0")
         .link("proc/120/fd/10", device)
         .link("proc/120/fd/9", device)
         .link("proc/120/fd/5", "/dev/vfio/12")
@@ -241,10 +214,7 @@ fn vmms_are_those_that_hold_a_device() {
         .link("proc/120/fd/21", "/dmabuf:named")
         .link("proc/120/fd/garbage", device)
         .file("proc/120/fdinfo/20", "exp_name:\ti915\n")
-        .file(
-            "proc/120/fdinfo/9",
-            "pos:\t0\nvfio-device-syspath: /sys/devices/x\n",
-        )
+        .file("proc/120/fdinfo/9", "pos:\t0\nvfio-device-syspath: /sys/devices/x\n")
         .file("proc/21/comm", "jailed\n")
         .link("proc/21/fd/3", "/srv/jail/dev/vfio/devices/vfio4")
         .link("proc/3/fd/0", "/dev/vfio/devices/other")
@@ -265,10 +235,7 @@ fn vmms_are_those_that_hold_a_device() {
     assert_eq!(qemu.command.as_deref(), Some("qemu-system-x86_64"));
     let fds: Vec<i32> = qemu.device_fds.iter().map(|device| device.fd).collect();
     assert_eq!(fds, [9, 10]);
-    assert_eq!(
-        qemu.device_fds[0].device.as_deref(),
-        Some(Path::new("/sys/devices/x"))
-    );
+    assert_eq!(qemu.device_fds[0].device.as_deref(), Some(Path::new("/sys/devices/x")));
     assert_eq!(qemu.iommu_groups, [12]);
     assert_eq!(qemu.dmabufs.get("i915"), Some(&1));
     assert_eq!(qemu.dmabufs.get(""), Some(&1));
@@ -286,10 +253,7 @@ fn what_cannot_be_opened_says_why_and_what_to_do() {
         .pci("0000:65:00.4", Some("nouveau"), "0x030000\n")
         .pci("0000:65:00.6", None, "0x030000\n")
         .pci("0000:65:00.5", Some("nvidia"), "0x030000\n")
-        .file(
-            "sys/devices/pci0000:00/0000:65:00.5/nvidia/current_vgpu_type",
-            "0\n",
-        )
+        .file("sys/devices/pci0000:00/0000:65:00.5/nvidia/current_vgpu_type", "0\n")
         .file("sys/class/drm/version", "drm 1.1.0\n");
 
     let error = fake.open("03b8f4f2-509f-382f-3c1e-e6bfe0fa1001");
@@ -316,16 +280,7 @@ fn what_cannot_be_opened_says_why_and_what_to_do() {
     // A file that is no group: the ioctl's errno comes through, with its path.
     fake.file("dev/vfio/12", "");
     let error = fake.open(UUID);
-    assert!(
-        matches!(
-            &error,
-            HostError::Io {
-                what: "get the group status of",
-                ..
-            }
-        ),
-        "{error}"
-    );
+    assert!(matches!(&error, HostError::Io { what: "get the group status of", .. }), "{error}");
     assert!(error.to_string().contains("(ENOTTY)"), "{error}");
 }
 
@@ -338,20 +293,8 @@ fn a_cdev_is_found_where_there_is_no_group() {
         .file("dev/vfio/devices/vfio3", "")
         .file("dev/iommu", "");
     let error = fake.open(UUID);
-    assert!(
-        matches!(
-            &error,
-            HostError::Io {
-                what: "bind to an iommufd",
-                ..
-            }
-        ),
-        "{error}"
-    );
-    assert!(
-        error.to_string().contains("dev/vfio/devices/vfio3"),
-        "{error}"
-    );
+    assert!(matches!(&error, HostError::Io { what: "bind to an iommufd", .. }), "{error}");
+    assert!(error.to_string().contains("dev/vfio/devices/vfio3"), "{error}");
 }
 
 /// A child that is killed when its test ends.
@@ -424,13 +367,7 @@ fn a_process_of_another_user_is_not_permitted() {
         let pid: u32 = pid.parse().unwrap();
         let error = borrow(pid);
         assert!(
-            matches!(
-                &error,
-                HostError::NotPermitted {
-                    missing: Missing::Ptrace { .. },
-                    ..
-                }
-            ),
+            matches!(&error, HostError::NotPermitted { missing: Missing::Ptrace { .. }, .. }),
             "{error}"
         );
         assert!(error.to_string().contains("CAP_SYS_PTRACE"), "{error}");

@@ -74,11 +74,7 @@ impl Vmm {
             .unwrap();
         let orders = child.stdin.take().unwrap();
         let answers = BufReader::new(child.stdout.take().unwrap()).lines();
-        Self {
-            child,
-            orders,
-            answers,
-        }
+        Self { child, orders, answers }
     }
 
     fn pid(&self) -> u32 {
@@ -212,9 +208,7 @@ fn opens_an_mdev_by_uuid_and_by_path_and_once_at_a_time() {
         #[cfg(feature = "kvm")]
         assert_eq!(device.notes(), [], "attached to KVM");
         device.probe(PlaneKind::Region).unwrap();
-        let plane = device
-            .query_plane(PlaneType::Primary, PlaneKind::Region)
-            .unwrap();
+        let plane = device.query_plane(PlaneType::Primary, PlaneKind::Region).unwrap();
         assert_eq!((plane.width, plane.height), (640, 480));
 
         let error = host.open(name, OnConflict::Refuse).unwrap_err();
@@ -223,10 +217,7 @@ fn opens_an_mdev_by_uuid_and_by_path_and_once_at_a_time() {
             HostError::GroupBusy { holders, .. } => assert_eq!(holders[0].pid, us, "{error}"),
             other => panic!("{other}"),
         }
-        assert!(
-            error.to_string().contains(&format!("reached as pid:{us}")),
-            "{error}"
-        );
+        assert!(error.to_string().contains(&format!("reached as pid:{us}")), "{error}");
     }
 }
 
@@ -243,10 +234,7 @@ fn borrows_from_a_vmm_and_sees_it_exit() {
     // A duplicate is the same open file, and no second display.
     vmm.order("dup");
     let vmms = host.vmms().unwrap();
-    let listed = vmms
-        .running
-        .iter()
-        .find(|found| found.process.pid == vmm.pid());
+    let listed = vmms.running.iter().find(|found| found.process.pid == vmm.pid());
     assert_eq!(listed.unwrap().device_fds.len(), 2);
     assert_eq!(listed.unwrap().iommu_groups.len(), 1);
     let displays = host.displays(vmm.pid()).unwrap();
@@ -255,9 +243,7 @@ fn borrows_from_a_vmm_and_sees_it_exit() {
 
     let device = borrow(vmm.pid(), None).unwrap();
     assert_eq!(device.driver(), Some("mdpy"));
-    let plane = device
-        .query_plane(PlaneType::Primary, PlaneKind::Region)
-        .unwrap();
+    let plane = device.query_plane(PlaneType::Primary, PlaneKind::Region).unwrap();
     assert_eq!((plane.width, plane.height), (1024, 768));
     assert!(device.alive() && device.display_conflict().unwrap().is_empty());
 
@@ -273,10 +259,7 @@ fn borrows_from_a_vmm_and_sees_it_exit() {
     assert_eq!(query.unwrap_err(), gone);
     assert_eq!(device.export_dmabuf(DmabufId(1)).unwrap_err(), gone);
     drop(device);
-    assert_eq!(
-        borrow(pid, None).unwrap_err(),
-        HostError::NoSuchProcess { pid }
-    );
+    assert_eq!(borrow(pid, None).unwrap_err(), HostError::NoSuchProcess { pid });
     drop(vmm);
     host.open(&mdev.name(), OnConflict::Refuse).unwrap();
 }
@@ -284,10 +267,7 @@ fn borrows_from_a_vmm_and_sees_it_exit() {
 #[test]
 #[ignore = "needs the testbed: cargo xtask test"]
 fn chooses_among_several_displays() {
-    let mdevs = [
-        Mdev::create("mdpy-vga", 0x103),
-        Mdev::create("mbochs-small", 0x104),
-    ];
+    let mdevs = [Mdev::create("mdpy-vga", 0x103), Mdev::create("mbochs-small", 0x104)];
     let vmm = Vmm::start(&[&mdevs[0], &mdevs[1]]);
     let pid = vmm.pid();
     match borrow(pid, None) {
@@ -297,14 +277,8 @@ fn chooses_among_several_displays() {
         }
         other => panic!("{other:?}"),
     }
-    assert_eq!(
-        borrow(pid, Some(0)).unwrap().display().kinds,
-        [PlaneKind::Region]
-    );
-    assert_eq!(
-        borrow(pid, Some(1)).unwrap().display().kinds,
-        [PlaneKind::Dmabuf]
-    );
+    assert_eq!(borrow(pid, Some(0)).unwrap().display().kinds, [PlaneKind::Region]);
+    assert_eq!(borrow(pid, Some(1)).unwrap().display().kinds, [PlaneKind::Dmabuf]);
     match borrow(pid, Some(2)) {
         Err(HostError::NoSuchDisplay { n: 2, displays, .. }) => assert_eq!(displays.len(), 2),
         other => panic!("{other:?}"),
@@ -381,10 +355,7 @@ fn two_borrowers_do_not_export_at_once() {
 #[test]
 #[ignore = "needs the testbed: cargo xtask test"]
 fn dmabufs_of_another_device_are_no_conflict() {
-    let mdevs = [
-        Mdev::create("mbochs-small", 0x108),
-        Mdev::create("mbochs-small", 0x109),
-    ];
+    let mdevs = [Mdev::create("mbochs-small", 0x108), Mdev::create("mbochs-small", 0x109)];
     let mut shown = Vmm::start(&[&mdevs[0]]);
     let mut hidden = Vmm::start(&[&mdevs[1]]);
     shown.order("mode");

@@ -21,7 +21,7 @@ use crate::device::{DmabufId, GfxDevice, PlaneKind, PlaneType, RegionDevice, Reg
 use crate::error::{Errno, Error, Gone};
 use crate::region::RegionInfo;
 use crate::sys::Mapping;
-use crate::uapi::PlaneInfo;
+use crate::uapi::{DeviceInfo, PlaneInfo};
 
 /// A display of a running VMM.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -103,11 +103,7 @@ impl Host {
             let process = self.process(pid);
             let displays = found.into_iter().map(|(display, _)| display).collect();
             return Err(match nth {
-                Some(n) => HostError::NoSuchDisplay {
-                    process,
-                    n,
-                    displays,
-                },
+                Some(n) => HostError::NoSuchDisplay { process, n, displays },
                 None => HostError::SeveralDisplays { process, displays },
             });
         };
@@ -115,13 +111,7 @@ impl Host {
         let driver = self.driver_of(&fds, display.fd);
         let owner = (pid, display.fd);
         let guard = ExportGuard::new(self, owner, breaks(driver.as_deref(), &device), on_conflict);
-        Ok(Borrowed {
-            device,
-            pidfd,
-            display,
-            driver,
-            guard,
-        })
+        Ok(Borrowed { device, pidfd, display, driver, guard })
     }
 
     fn device_fds(&self, pid: u32, pidfd: &OwnedFd) -> Result<Fds> {
@@ -158,10 +148,7 @@ impl Host {
                 continue;
             };
             let known = found.iter().map(|(_, device)| device.as_fd());
-            if known
-                .chain(seen.iter().map(AsFd::as_fd))
-                .any(|known| is_same(known, fd.as_fd()))
-            {
+            if known.chain(seen.iter().map(AsFd::as_fd)).any(|known| is_same(known, fd.as_fd())) {
                 continue;
             }
             let device = Vfio::new(fd);
@@ -215,10 +202,8 @@ impl Host {
                 let number = text(&self.sys("class/vfio-dev").join(cdev).join("dev"));
                 let stat = rustix::fs::fstat(fd);
                 stat.is_ok_and(|stat| {
-                    let (major, minor) = (
-                        rustix::fs::major(stat.st_rdev),
-                        rustix::fs::minor(stat.st_rdev),
-                    );
+                    let (major, minor) =
+                        (rustix::fs::major(stat.st_rdev), rustix::fs::minor(stat.st_rdev));
                     number == Ok(format!("{major}:{minor}"))
                 })
             }
@@ -342,6 +327,9 @@ impl AsFd for Borrowed {
 
 /// Each call fails with [`Error::Gone`] once the process has exited.
 impl RegionDevice for Borrowed {
+    fn device_info(&self) -> Result<DeviceInfo, Error> {
+        self.live()?.device_info()
+    }
     fn region_info(&self, index: RegionIndex) -> Result<RegionInfo, Error> {
         self.live()?.region_info(index)
     }

@@ -8,7 +8,7 @@ use crate::device::{DmabufId, GfxDevice, PlaneKind, PlaneType, RegionDevice, Reg
 use crate::error::Result;
 use crate::region::RegionInfo;
 use crate::sys::Mapping;
-use crate::uapi::PlaneInfo;
+use crate::uapi::{DeviceInfo, PlaneInfo};
 
 /// A device that a [`Target`](super::Target) led to.
 #[derive(Debug)]
@@ -46,6 +46,9 @@ impl AsFd for Reached {
 }
 
 impl RegionDevice for Reached {
+    fn device_info(&self) -> Result<DeviceInfo> {
+        self.device().device_info()
+    }
     fn region_info(&self, index: RegionIndex) -> Result<RegionInfo> {
         self.device().region_info(index)
     }

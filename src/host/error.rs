@@ -182,11 +182,7 @@ impl HostError {
 
     /// The error of `what` having failed on `path`.
     pub(super) fn io(what: &'static str, path: &Path) -> impl Fn(rustix::io::Errno) -> Self {
-        move |errno| Self::Io {
-            what,
-            path: path.to_owned(),
-            errno: errno.into(),
-        }
+        move |errno| Self::Io { what, path: path.to_owned(), errno: errno.into() }
     }
 }
 

@@ -93,14 +93,7 @@ impl ExportGuard {
         breaks: bool,
         on_conflict: OnConflict,
     ) -> Self {
-        Self {
-            host: host.clone(),
-            owner,
-            owner_fd,
-            breaks,
-            on_conflict,
-            lock: Mutex::new(None),
-        }
+        Self { host: host.clone(), owner, owner_fd, breaks, on_conflict, lock: Mutex::new(None) }
     }
 
     /// Answers with an error where `id` must not be exported from `device`.
@@ -121,10 +114,7 @@ impl ExportGuard {
             return Ok(());
         }
         let pids = found.holders.iter().map(|holder| holder.process.pid);
-        Err(conflict(Conflict::Held {
-            driver: BREAKS,
-            pids: pids.collect(),
-        }))
+        Err(conflict(Conflict::Held { driver: BREAKS, pids: pids.collect() }))
     }
 
     /// Shuts out other processes that export from this device by this crate.
@@ -139,15 +129,9 @@ impl ExportGuard {
         if lock.is_some() {
             return Ok(());
         }
-        let unknown = |errno: Raw| Conflict::Unknown {
-            errno: errno.into(),
-        };
-        let file = open(
-            self.lock_path(),
-            OFlags::RDONLY | OFlags::CLOEXEC,
-            Mode::empty(),
-        )
-        .map_err(unknown)?;
+        let unknown = |errno: Raw| Conflict::Unknown { errno: errno.into() };
+        let file = open(self.lock_path(), OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())
+            .map_err(unknown)?;
         match flock(&file, FlockOperation::NonBlockingLockExclusive) {
             Ok(()) => *lock = Some(file),
             Err(Raw::WOULDBLOCK) => return Err(Conflict::Exporting { pid: self.owner }),
@@ -167,15 +151,8 @@ impl ExportGuard {
     /// duplicates the fd after that.
     pub(super) fn conflict(&self, device: BorrowedFd<'_>) -> Result<DisplayConflict> {
         let us = std::process::id();
-        let mut conflict = DisplayConflict {
-            driver_breaks: self.breaks,
-            ..Default::default()
-        };
-        let pids = if self.breaks {
-            self.host.pids()?
-        } else {
-            vec![self.owner]
-        };
+        let mut conflict = DisplayConflict { driver_breaks: self.breaks, ..Default::default() };
+        let pids = if self.breaks { self.host.pids()? } else { vec![self.owner] };
         for pid in pids.into_iter().filter(|&pid| pid != us) {
             let fds = match self.host.fds(pid) {
                 Ok(fds) => fds,
@@ -198,10 +175,7 @@ impl ExportGuard {
                     same == Ok(false)
                 });
             if !dmabufs.is_empty() && !other {
-                conflict.holders.push(DmabufHolder {
-                    process: self.host.process(pid),
-                    dmabufs,
-                });
+                conflict.holders.push(DmabufHolder { process: self.host.process(pid), dmabufs });
             }
         }
         Ok(conflict)
@@ -282,21 +256,13 @@ mod tests {
     #[test]
     fn a_holder_of_the_driver_s_dmabufs_stops_the_export_unless_forced() {
         let (_root, host) = guarded(&[(DMABUF, OF_MBOCHS), (DMABUF, OF_MBOCHS)]);
-        let held = Conflict::Held {
-            driver: "mbochs",
-            pids: vec![8],
-        };
+        let held = Conflict::Held { driver: "mbochs", pids: vec![8] };
         assert_eq!(why(check(&guard(&host, true, OnConflict::Refuse))), held);
         assert_eq!(check(&guard(&host, true, OnConflict::Force)), Ok(()));
         assert_eq!(check(&guard(&host, false, OnConflict::Refuse)), Ok(()));
         let found = guard(&host, true, OnConflict::Force);
-        let found = found
-            .conflict(tempfile::tempfile().unwrap().as_fd())
-            .unwrap();
-        assert_eq!(
-            found.holders[0].to_string(),
-            "process 8 (vmm-8) holds 2 dma-bufs of mbochs"
-        );
+        let found = found.conflict(tempfile::tempfile().unwrap().as_fd()).unwrap();
+        assert_eq!(found.holders[0].to_string(), "process 8 (vmm-8) holds 2 dma-bufs of mbochs");
     }
 
     #[test]
@@ -311,9 +277,7 @@ mod tests {
         fs::remove_file(root.path().join("7/fdinfo/3")).unwrap();
         assert_eq!(
             why(check(&guard(&host, true, OnConflict::Refuse))),
-            Conflict::Unknown {
-                errno: Raw::NOENT.into()
-            }
+            Conflict::Unknown { errno: Raw::NOENT.into() }
         );
     }
 
@@ -326,10 +290,7 @@ mod tests {
         let first = ExportGuard::new(&host, owner, true, OnConflict::Refuse);
         let second = ExportGuard::new(&host, owner, true, OnConflict::Refuse);
         first.take_lock().unwrap();
-        assert_eq!(
-            second.take_lock(),
-            Err(Conflict::Exporting { pid: owner.0 })
-        );
+        assert_eq!(second.take_lock(), Err(Conflict::Exporting { pid: owner.0 }));
         drop(first);
         second.take_lock().unwrap();
     }

@@ -36,14 +36,8 @@ pub(super) fn attach(path: &Path, file: BorrowedFd<'_>) -> Result<Attachment, No
     let name = CString::new(path.as_os_str().as_bytes()).unwrap_or_default();
     let kvm = Kvm::new_with_path(name).map_err(refused("open"))?;
     let vm = kvm.create_vm().map_err(refused("KVM_CREATE_VM"))?;
-    let mut kind = kvm_create_device {
-        type_: kvm_device_type_KVM_DEV_TYPE_VFIO,
-        fd: 0,
-        flags: 0,
-    };
-    let device = vm
-        .create_device(&mut kind)
-        .map_err(refused("KVM_CREATE_DEVICE"))?;
+    let mut kind = kvm_create_device { type_: kvm_device_type_KVM_DEV_TYPE_VFIO, fd: 0, flags: 0 };
+    let device = vm.create_device(&mut kind).map_err(refused("KVM_CREATE_DEVICE"))?;
     let number = file.as_raw_fd();
     let attribute = kvm_device_attr {
         flags: 0,
@@ -51,11 +45,6 @@ pub(super) fn attach(path: &Path, file: BorrowedFd<'_>) -> Result<Attachment, No
         attr: u64::from(KVM_DEV_VFIO_GROUP_ADD),
         addr: std::ptr::from_ref(&number).expose_provenance() as u64,
     };
-    device
-        .set_device_attr(&attribute)
-        .map_err(refused("KVM_DEV_VFIO_GROUP_ADD"))?;
-    Ok(Attachment {
-        _device: device,
-        _vm: vm,
-    })
+    device.set_device_attr(&attribute).map_err(refused("KVM_DEV_VFIO_GROUP_ADD"))?;
+    Ok(Attachment { _device: device, _vm: vm })
 }

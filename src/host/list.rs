@@ -218,10 +218,7 @@ fn vgpu(dir: &Path) -> Option<VgpuTypes> {
     let creatable = text(&dir.join("creatable_vgpu_types")).unwrap_or_default();
     let creatable = creatable.lines().filter_map(|row| {
         let (id, name) = row.split_once(':')?;
-        Some(VgpuType {
-            id: id.trim().parse().ok()?,
-            name: clean(name.trim()),
-        })
+        Some(VgpuType { id: id.trim().parse().ok()?, name: clean(name.trim()) })
     });
     Some(VgpuTypes {
         current: number(&current).filter(|&id| id != 0),

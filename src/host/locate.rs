@@ -29,10 +29,9 @@ impl Host {
         };
         let path = link.canonicalize().map_err(|error| {
             match Raw::from_io_error(&error).unwrap_or(Raw::IO) {
-                Raw::NOENT | Raw::NOTDIR => HostError::NoSuchDevice {
-                    device: name.to_string(),
-                    path: link.clone(),
-                },
+                Raw::NOENT | Raw::NOTDIR => {
+                    HostError::NoSuchDevice { device: name.to_string(), path: link.clone() }
+                }
                 errno => HostError::io("resolve", &link)(errno),
             }
         })?;
@@ -49,16 +48,9 @@ impl Host {
         }
         let vgpu = path.join("nvidia/current_vgpu_type");
         if number(&vgpu) == Some(0) {
-            return Err(HostError::NoVgpuType {
-                device: name,
-                path: vgpu,
-            });
+            return Err(HostError::NoVgpuType { device: name, path: vgpu });
         }
-        Err(HostError::NotVfio {
-            device: name,
-            path,
-            driver,
-        })
+        Err(HostError::NotVfio { device: name, path, driver })
     }
 
     /// The file of the cdev of the device at `path`, which may not be there.
@@ -78,11 +70,7 @@ impl Host {
         let noiommu = group.map(|group| self.dev.join(format!("vfio/noiommu-{group}")));
         match noiommu.filter(|path| path.exists()) {
             Some(path) => HostError::NoIommu { path },
-            None => HostError::NoDeviceFile {
-                device: found.name,
-                group: group_path,
-                iommufd,
-            },
+            None => HostError::NoDeviceFile { device: found.name, group: group_path, iommufd },
         }
     }
 
@@ -128,10 +116,7 @@ impl Host {
             let driver = link_name(&path.join("driver"))?;
             // `drivers/vfio` lets bridges and stubs be in a group.
             let harmless = is_vfio(&path) || ["pcieport", "pci-stub"].contains(&driver.as_str());
-            (!harmless).then(|| Member {
-                device: clean(&device.to_string_lossy()),
-                driver,
-            })
+            (!harmless).then(|| Member { device: clean(&device.to_string_lossy()), driver })
         });
         members.collect()
     }

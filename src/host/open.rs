@@ -88,25 +88,14 @@ impl Host {
         })?;
         let fd = group_fd.as_fd();
         if !group_is_viable(fd).map_err(HostError::io("get the group status of", path))? {
-            return Err(HostError::GroupNotViable {
-                group,
-                members: self.foreign_members(group),
-            });
+            return Err(HostError::GroupNotViable { group, members: self.foreign_members(group) });
         }
         let mut notes = Vec::new();
         let container = self.container(fd, path, &mut notes)?;
         let kvm = self.attach(fd, &mut notes);
         let name = CString::new(found.name.as_bytes()).unwrap_or_default();
         let device = device_fd(fd, &name).map_err(HostError::io("get the device fd from", path))?;
-        Ok(Parts {
-            device,
-            kvm,
-            by: By::Group {
-                _group: group_fd,
-                _container: container,
-            },
-            notes,
-        })
+        Ok(Parts { device, kvm, by: By::Group { _group: group_fd, _container: container }, notes })
     }
 
     fn open_by_cdev(&self, path: &Path, iommufd: &Path) -> Result<Parts> {
@@ -128,12 +117,7 @@ impl Host {
             }
             HostError::io("bind to an iommufd", path)(errno)
         })?;
-        Ok(Parts {
-            device,
-            kvm,
-            by: By::Cdev { _iommufd: iommufd },
-            notes,
-        })
+        Ok(Parts { device, kvm, by: By::Cdev { _iommufd: iommufd }, notes })
     }
 
     /// A container with the group in it and an IOMMU chosen.
@@ -144,10 +128,7 @@ impl Host {
         notes: &mut Vec<Note>,
     ) -> Result<OwnedFd> {
         let path = self.dev.join("vfio/vfio");
-        let lacks = |why| HostError::NoContainer {
-            path: path.clone(),
-            why,
-        };
+        let lacks = |why| HostError::NoContainer { path: path.clone(), why };
         let io = |what| HostError::io(what, &path);
         let container = self.open_file(&path).map_err(|error| match error.errno() {
             Some(Raw::NOENT | Raw::NODEV | Raw::NXIO) => lacks("there is no VFIO container"),
@@ -173,8 +154,6 @@ impl Host {
 
     /// Attaches a group or a cdev to a virtual machine, or notes why not.
     fn attach(&self, file: BorrowedFd<'_>, notes: &mut Vec<Note>) -> Option<Attachment> {
-        attach(&self.dev.join("kvm"), file)
-            .map_err(|note| notes.push(note))
-            .ok()
+        attach(&self.dev.join("kvm"), file).map_err(|note| notes.push(note)).ok()
     }
 }

@@ -12,7 +12,7 @@ use crate::device::{DmabufId, GfxDevice, PlaneKind, PlaneType, RegionDevice, Reg
 use crate::error::{Errno, Error};
 use crate::region::RegionInfo;
 use crate::sys::Mapping;
-use crate::uapi::PlaneInfo;
+use crate::uapi::{DeviceInfo, PlaneInfo};
 
 /// A device that we opened, with all that keeps it open.
 ///
@@ -31,13 +31,8 @@ pub struct Opened {
 /// What a device was opened by.
 #[derive(Debug)]
 pub(super) enum By {
-    Group {
-        _group: OwnedFd,
-        _container: OwnedFd,
-    },
-    Cdev {
-        _iommufd: OwnedFd,
-    },
+    Group { _group: OwnedFd, _container: OwnedFd },
+    Cdev { _iommufd: OwnedFd },
 }
 
 /// Something about an opened device that is no error, but may explain one.
@@ -63,11 +58,9 @@ impl fmt::Display for Note {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let gvt = "drivers like GVT-g need a virtual machine";
         match self {
-            Self::NotAttached { call, path, errno } => write!(
-                f,
-                "not attached to KVM ({call} of {}: {errno}); {gvt}",
-                path.display()
-            ),
+            Self::NotAttached { call, path, errno } => {
+                write!(f, "not attached to KVM ({call} of {}: {errno}); {gvt}", path.display())
+            }
             Self::WithoutKvm => write!(f, "not attached to KVM (built without it); {gvt}"),
             Self::OldIommu => f.write_str("the container has VFIO_TYPE1_IOMMU, but not v2"),
         }
@@ -108,6 +101,9 @@ impl AsFd for Opened {
 }
 
 impl RegionDevice for Opened {
+    fn device_info(&self) -> Result<DeviceInfo, Error> {
+        self.device.device_info()
+    }
     fn region_info(&self, index: RegionIndex) -> Result<RegionInfo, Error> {
         self.device.region_info(index)
     }

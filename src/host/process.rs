@@ -157,10 +157,7 @@ impl Host {
     }
 
     pub(super) fn process(&self, pid: u32) -> Process {
-        Process {
-            pid,
-            name: line(&self.proc(pid).join("comm")).unwrap_or_default(),
-        }
+        Process { pid, name: line(&self.proc(pid).join("comm")).unwrap_or_default() }
     }
 
     fn command(&self, pid: u32) -> Option<String> {
@@ -176,10 +173,7 @@ impl Host {
         if gone || self.is_kernel_thread(pid) {
             return None;
         }
-        Some(Unseen {
-            process: self.process(pid),
-            errno: errno.into(),
-        })
+        Some(Unseen { process: self.process(pid), errno: errno.into() })
     }
 
     fn is_kernel_thread(&self, pid: u32) -> bool {
@@ -215,11 +209,7 @@ impl Host {
     }
 
     fn device_fd(&self, pid: u32, fd: i32, cdev: Option<String>) -> DeviceFd {
-        DeviceFd {
-            fd,
-            device: self.fdinfo(pid, fd, "vfio-device-syspath:").map(Into::into),
-            cdev,
-        }
+        DeviceFd { fd, device: self.fdinfo(pid, fd, "vfio-device-syspath:").map(Into::into), cdev }
     }
 
     /// What the drivers of these dma-bufs call themselves, and how many are of each.
@@ -245,9 +235,7 @@ impl Host {
         HostError::NotPermitted {
             path,
             errno: errno.into(),
-            missing: Missing::Ptrace {
-                yama: super::tree::number(&yama),
-            },
+            missing: Missing::Ptrace { yama: super::tree::number(&yama) },
         }
     }
 }

@@ -66,10 +66,7 @@ impl FromStr for Target {
 
     fn from_str(given: &str) -> Result<Self, TargetError> {
         match given.strip_prefix("pid:") {
-            Some(rest) => process(rest).map_err(|why| TargetError {
-                given: given.to_owned(),
-                why,
-            }),
+            Some(rest) => process(rest).map_err(|why| TargetError { given: given.to_owned(), why }),
             None => given.parse().map(Self::Device),
         }
     }
@@ -91,15 +88,11 @@ fn process(text: &str) -> Result<Target, &'static str> {
 
 /// Digits only: `parse` alone takes a sign too.
 fn decimal(text: &str) -> Option<u32> {
-    text.bytes()
-        .all(|b| b.is_ascii_digit())
-        .then(|| text.parse().ok())?
+    text.bytes().all(|b| b.is_ascii_digit()).then(|| text.parse().ok())?
 }
 
 fn hex(text: &str) -> Option<u32> {
-    text.bytes()
-        .all(|b| b.is_ascii_hexdigit())
-        .then(|| u32::from_str_radix(text, 16).ok())?
+    text.bytes().all(|b| b.is_ascii_hexdigit()).then(|| u32::from_str_radix(text, 16).ok())?
 }
 
 impl FromStr for DeviceName {
@@ -123,10 +116,7 @@ impl FromStr for DeviceName {
         } else {
             "names no device"
         };
-        Err(TargetError {
-            given: given.to_owned(),
-            why,
-        })
+        Err(TargetError { given: given.to_owned(), why })
     }
 }
 
@@ -174,10 +164,7 @@ impl fmt::Display for Target {
         match self {
             Self::Device(name) => name.fmt(f),
             Self::Process { pid, display: None } => write!(f, "pid:{pid}"),
-            Self::Process {
-                pid,
-                display: Some(n),
-            } => write!(f, "pid:{pid}/{n}"),
+            Self::Process { pid, display: Some(n) } => write!(f, "pid:{pid}/{n}"),
         }
     }
 }
@@ -203,12 +190,7 @@ impl fmt::Display for Uuid {
 
 impl fmt::Display for PciAddress {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self {
-            domain,
-            bus,
-            device,
-            function,
-        } = self;
+        let Self { domain, bus, device, function } = self;
         f.pad(&format!("{domain:04x}:{bus:02x}:{device:02x}.{function:x}"))
     }
 }

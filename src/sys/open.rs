@@ -75,10 +75,7 @@ pub(crate) fn set_iommu(container: BorrowedFd<'_>, iommu: Iommu) -> Result<()> {
 /// Whether no member of the group is in the hands of another driver.
 #[doc(alias = "VFIO_GROUP_GET_STATUS")]
 pub(crate) fn group_is_viable(group: BorrowedFd<'_>) -> Result<bool> {
-    let mut status = GroupStatus {
-        argsz: size_of::<GroupStatus>() as u32,
-        flags: 0,
-    };
+    let mut status = GroupStatus { argsz: size_of::<GroupStatus>() as u32, flags: 0 };
     // SAFETY: the opcode takes a `vfio_group_status` of `argsz` bytes, which `status` is, and
     // any value is valid for its integers.
     unsafe { ioctl(group, Updater::<GROUP_GET_STATUS, _>::new(&mut status)) }?;
@@ -121,14 +118,7 @@ pub(crate) fn same_file(pid_a: i32, a: i32, pid_b: i32, b: i32) -> Result<bool> 
     let long = libc::c_long::from;
     // SAFETY: the call takes five integers and touches no memory of ours.
     let order = unsafe {
-        libc::syscall(
-            libc::SYS_kcmp,
-            long(pid_a),
-            long(pid_b),
-            long(KCMP_FILE),
-            long(a),
-            long(b),
-        )
+        libc::syscall(libc::SYS_kcmp, long(pid_a), long(pid_b), long(KCMP_FILE), long(a), long(b))
     };
     if order < 0 {
         let error = std::io::Error::last_os_error();
@@ -211,17 +201,11 @@ mod tests {
         assert_eq!(Iommu::Type1 as u32, vfio::VFIO_TYPE1_IOMMU);
         assert_eq!(Iommu::Type1V2 as u32, vfio::VFIO_TYPE1v2_IOMMU);
         assert_eq!(GROUP_FLAGS_VIABLE, vfio::VFIO_GROUP_FLAGS_VIABLE);
-        assert_eq!(
-            size_of::<GroupStatus>(),
-            size_of::<vfio::vfio_group_status>()
-        );
+        assert_eq!(size_of::<GroupStatus>(), size_of::<vfio::vfio_group_status>());
         // Newer headers have a token behind `out_devid`; `argsz` tells that ours has not.
         type Bind = vfio::vfio_device_bind_iommufd;
         assert_eq!(offset_of!(BindIommufd, iommufd), offset_of!(Bind, iommufd));
-        assert_eq!(
-            offset_of!(BindIommufd, out_devid),
-            offset_of!(Bind, out_devid)
-        );
+        assert_eq!(offset_of!(BindIommufd, out_devid), offset_of!(Bind, out_devid));
         assert_eq!(size_of::<BindIommufd>(), offset_of!(Bind, out_devid) + 4);
     }
 

@@ -140,11 +140,11 @@ impl EdidRegion {
 
     /// Notes a write of the blob, joined to one that ends where it starts.
     fn wrote_blob(&mut self, offset: u32, len: u32) {
-        if let Some(EdidWrite::Blob { offset: first, len: before }) = self.writes.last_mut() {
-            if *first + *before == offset {
-                *before += len;
-                return;
-            }
+        if let Some(EdidWrite::Blob { offset: first, len: before }) = self.writes.last_mut()
+            && *first + *before == offset
+        {
+            *before += len;
+            return;
         }
         self.writes.push(EdidWrite::Blob { offset, len });
     }

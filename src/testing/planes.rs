@@ -75,10 +75,10 @@ impl State {
     /// Sets a mode on a driver without VBE registers.
     pub(super) fn apply(&mut self, mode: Mode) -> Result<()> {
         let shape = Shape::new(self.personality, &mode).ok_or(Errno::INVAL)?;
-        if let Some(region) = self.plane_region().and_then(|index| self.layout.get(index)) {
-            if u64::from(shape.len) > region.size {
-                return Err(Errno::NOMEM);
-            }
+        if let Some(region) = self.plane_region().and_then(|index| self.layout.get(index))
+            && u64::from(shape.len) > region.size
+        {
+            return Err(Errno::NOMEM);
         }
         self.drop_framebuffers();
         self.mode = Some(mode);

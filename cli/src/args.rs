@@ -1,0 +1,104 @@
+// SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
+//! The command line.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::dev::Dev;
+use crate::exit;
+use crate::output::Format;
+
+/// See the screen of a VFIO device: a vGPU, an mdev, a device of a VMM that is already running.
+#[derive(Debug, Parser)]
+#[command(name = "vfio-display", version, arg_required_else_help = true)]
+#[command(after_help = exit::HELP, after_long_help = exit::HELP)]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+
+    /// Print JSON, errors included
+    #[arg(long, global = true)]
+    pub(crate) json: bool,
+
+    /// Say more on standard error; twice for every call to the device
+    #[arg(long, short, global = true, action = clap::ArgAction::Count)]
+    pub(crate) verbose: u8,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    List(List),
+    Probe(Probe),
+    Shot(Shot),
+}
+
+/// List displays: of running VMMs, of mdev devices, and what more can be created
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  vfio-display list             everything on this host
+  vfio-display list --mock      also the mock devices, which need no hardware
+  vfio-display list --json | jq '.vmms[].pid'")]
+pub(crate) struct List {
+    /// List the mock devices as well
+    #[arg(long)]
+    pub(crate) mock: bool,
+}
+
+/// Tell what a device's display offers, and what its driver gets wrong
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  vfio-display probe mock:mdpy            the mock in the part of a kernel sample driver
+  vfio-display probe 0000:65:00.4         a PCI device
+  vfio-display probe pid:4711             the display of a running VMM
+  vfio-display probe mock --json")]
+pub(crate) struct Probe {
+    #[command(flatten)]
+    pub(crate) device: Device,
+}
+
+/// Write what a display shows to a picture file
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  vfio-display shot mock -o screen.png                 a test card, without any hardware
+  vfio-display shot pid:4711 -o screen.png             the screen of a running VMM
+  vfio-display shot 83b8f4f2-509f-382f-3c1e-e6bfe0fa1001 -o screen.ppm
+  vfio-display shot pid:4711/1 --wait 60 -o - | display")]
+pub(crate) struct Shot {
+    #[command(flatten)]
+    pub(crate) device: Device,
+
+    /// File to write, .png or .ppm; `-` for standard output
+    #[arg(short, long, value_name = "FILE")]
+    pub(crate) output: PathBuf,
+
+    /// Format, where the file's name does not tell [standard output: png]
+    #[arg(long, value_enum)]
+    pub(crate) format: Option<Format>,
+
+    /// How long to wait for the display to be on
+    #[arg(long, value_name = "SECONDS", default_value = "10", value_parser = seconds)]
+    pub(crate) wait: Duration,
+}
+
+/// The device, and how careful to be with it.
+#[derive(Debug, Args)]
+pub(crate) struct Device {
+    /// The device: an mdev's UUID, a PCI address, the sysfs path of either, pid:PID[/N] for the
+    /// N-th display of a running VMM, or mock[:PERSONALITY][:WxH]
+    #[arg(value_name = "DEV")]
+    pub(crate) dev: Dev,
+
+    /// Read a display that its VMM shows itself, even where the driver is known to break
+    #[arg(long)]
+    pub(crate) force: bool,
+}
+
+fn seconds(text: &str) -> Result<Duration, String> {
+    let seconds: f64 = text.parse().map_err(|_| "a number of seconds is wanted".to_owned())?;
+    Duration::try_from_secs_f64(seconds).map_err(|error| error.to_string())
+}

@@ -1,0 +1,173 @@
+// SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
+//! DEV: what a person writes to name a device, and the device that it leads to.
+
+use std::fmt;
+use std::str::FromStr;
+
+use tracing::{info, warn};
+use vfio_display::device::GfxDevice;
+use vfio_display::geometry::Size;
+use vfio_display::host::{Host, HostError, OnConflict, Reached, Target};
+use vfio_display::testing::{Mock, Personality};
+
+use crate::args::Device;
+use crate::exit::{Failure, Status};
+
+/// Size of the mock's screen where none is asked for.
+const MOCK_SIZE: Size = Size::new(1024, 768);
+
+/// The name of a device.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Dev {
+    Mock { personality: Personality, size: Size },
+    Host(Target),
+}
+
+/// An open device.
+pub(crate) struct OpenDevice {
+    pub(crate) gfx: Box<dyn GfxDevice>,
+    pub(crate) driver: Option<String>,
+}
+
+impl Device {
+    /// Opens or borrows the device, and says what may explain a later error.
+    pub(crate) fn open(&self) -> Result<OpenDevice, Failure> {
+        let target = match &self.dev {
+            Dev::Mock { personality, size } => return open_mock(*personality, *size),
+            Dev::Host(target) => target,
+        };
+        let on_conflict = if self.force { OnConflict::Force } else { OnConflict::Refuse };
+        let reached = Host::new().reach(target, on_conflict)?;
+        match &reached {
+            Reached::Opened(opened) => {
+                for note in opened.notes() {
+                    info!("{target}: {note}");
+                }
+            }
+            Reached::Borrowed(borrowed) => {
+                let conflict = borrowed.display_conflict()?;
+                for holder in &conflict.holders {
+                    warn!("{target}: {holder}: it shows the display itself");
+                }
+                for unseen in &conflict.unseen {
+                    info!("{target}: process {} could not be looked into", unseen.process);
+                }
+            }
+        }
+        let driver = reached.driver().map(str::to_owned);
+        Ok(OpenDevice { gfx: Box::new(reached), driver })
+    }
+}
+
+/// A mock whose guest is up and shows the test card.
+fn open_mock(personality: Personality, size: Size) -> Result<OpenDevice, Failure> {
+    let failed = |error| Failure::new(Status::Failed, format!("mock:{personality}: {error}"));
+    let mock = Mock::new(personality, size).map_err(failed)?;
+    if personality.plane_kind().is_some() {
+        mock.show_card(0).map_err(failed)?;
+    }
+    Ok(OpenDevice { gfx: Box::new(mock), driver: Some(format!("mock of {personality}")) })
+}
+
+impl fmt::Display for Dev {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Mock { personality, size } => write!(f, "mock:{personality}:{size}"),
+            Self::Host(target) => target.fmt(f),
+        }
+    }
+}
+
+impl FromStr for Dev {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let mut parts = text.split(':');
+        if parts.next() != Some("mock") {
+            let mock = "or mock[:PERSONALITY][:WxH]";
+            return text.parse().map(Self::Host).map_err(|error| format!("{error}, {mock}"));
+        }
+        let (mut personality, mut size) = (None, None);
+        for part in parts {
+            match parse_size(part) {
+                Some(wanted) if size.is_none() => size = Some(wanted?),
+                None if personality.is_none() && size.is_none() => {
+                    let wanted: Personality = part.parse().map_err(|e| format!("{e}"))?;
+                    personality = Some(wanted);
+                }
+                _ => return Err("a mock is mock[:PERSONALITY][:WxH]".into()),
+            }
+        }
+        Ok(Self::Mock {
+            personality: personality.unwrap_or(Personality::WellBehaved),
+            size: size.unwrap_or(MOCK_SIZE),
+        })
+    }
+}
+
+/// Reads `WxH`; `None` where the text is nothing of the kind.
+fn parse_size(text: &str) -> Option<Result<Size, String>> {
+    let (width, height) = text.split_once('x')?;
+    let size = Size::new(width.parse().ok()?, height.parse().ok()?);
+    let sides = 64..=vfio_display::plane::MAX_SIDE;
+    if sides.contains(&size.width) && sides.contains(&size.height) {
+        Some(Ok(size))
+    } else {
+        Some(Err(format!("{size}: a side of the mock's screen has {sides:?} pixels")))
+    }
+}
+
+impl From<HostError> for Failure {
+    fn from(error: HostError) -> Self {
+        use HostError as E;
+        let status = match error {
+            E::Device(error) => return error.into(),
+            E::NoSuchDevice { .. }
+            | E::NoSuchProcess { .. }
+            | E::NotAVmm(_)
+            | E::NoSuchDisplay { .. } => Status::NotFound,
+            E::NotPermitted { .. } => Status::NotPermitted,
+            E::NotVfio { .. }
+            | E::GroupBusy { .. }
+            | E::GroupNotViable { .. }
+            | E::NoDeviceFile { .. }
+            | E::NoIommu { .. }
+            | E::NoContainer { .. } => Status::Busy,
+            E::NoDisplay { .. } => Status::NoDisplay,
+            E::SeveralDisplays { .. } => Status::Ambiguous,
+            _ => Status::Failed,
+        };
+        Self::new(status, error)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn mock(personality: Personality, width: u32, height: u32) -> Result<Dev, String> {
+        Ok(Dev::Mock { personality, size: Size::new(width, height) })
+    }
+
+    #[test]
+    fn a_mock_is_named_with_what_differs() {
+        assert_eq!("mock".parse(), mock(Personality::WellBehaved, 1024, 768));
+        assert_eq!("mock:mdpy".parse(), mock(Personality::Mdpy, 1024, 768));
+        assert_eq!("mock:640x480".parse(), mock(Personality::WellBehaved, 640, 480));
+        assert_eq!("mock:nvidia:640x480".parse(), mock(Personality::Nvidia, 640, 480));
+    }
+
+    #[test]
+    fn a_wrong_name_is_told_what_there_is() {
+        for (text, told) in [
+            ("mock:no-such", "there are well-behaved"),
+            ("mock:640x480:mdpy", "a mock is mock[:PERSONALITY][:WxH]"),
+            ("mock:1x1", "1x1: a side of the mock's screen has 64..=16384 pixels"),
+            ("nonsense", "or mock[:PERSONALITY][:WxH]"),
+            ("pid:x", "or mock[:PERSONALITY][:WxH]"),
+        ] {
+            let error = text.parse::<Dev>().unwrap_err();
+            assert!(error.contains(told), "{text}: {error}");
+        }
+    }
+}
