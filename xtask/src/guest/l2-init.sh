@@ -72,8 +72,8 @@ while :; do
         say "stop"
         off
     elif [ -e "/share/go-$n" ]; then
-        sh "/share/go-$n" >/tmp-out 2>&1
-        publish "out-$n" </tmp-out
+        sh "/share/go-$n" >/output 2>&1
+        publish "out-$n" </output
         sleep 0.5
         [ -e /dev/fb0 ] && capture $n || publish "ready-$n" </dev/null
         n=$((n + 1))
