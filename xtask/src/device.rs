@@ -114,7 +114,7 @@ fn script(runs: &[Run<'_>], filter: Option<&str>) -> String {
         script.push_str(&format!(
             "echo '{MARK}begin {index}'\n\
              (cd {package} && CARGO_MANIFEST_DIR={package} exec {executable} --ignored \
-             --test-threads=1 {filter})\n\
+             --test-threads=1 --color=never {filter})\n\
              echo \"{MARK}end $?\"\n"
         ));
     }
@@ -168,6 +168,8 @@ impl<'a> Run<'a> {
             for test in &self.tests {
                 if self.passed.contains(test) {
                     tally.passed += 1;
+                } else if self.failed.contains(test) {
+                    tally.fail(format!("{kernel}: {name} {test}"));
                 } else {
                     tally.fail(format!("{kernel}: {name} {test}: no report"));
                 }

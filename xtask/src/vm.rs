@@ -20,6 +20,9 @@ use crate::kernels::{self, Kernel, Series};
 /// TCG is slow, so this is generous; a hang costs this long.
 const TIMEOUT: Duration = Duration::from_secs(1200);
 
+/// Consoles of earlier boots that stay.
+const LOGS_KEPT: usize = 20;
+
 /// Where L1 sees the writable share.
 const SHARE: &str = "/run/testbed";
 
@@ -151,6 +154,7 @@ impl Boot {
         let name = format!("{}-{}", machine.kernel.series.name(), std::process::id());
         let logs = kernels::cache()?.join("logs");
         fs::create_dir_all(&logs)?;
+        prune(&logs, LOGS_KEPT)?;
         let console = logs.join(format!("{name}.console"));
         let share = kernels::fresh(&machine.kernel.directory.join(format!("share-{name}")))?;
 
@@ -209,6 +213,21 @@ impl Boot {
             skips: skips.lines().map(str::to_owned).collect(),
         })
     }
+}
+
+/// Removes all but the newest files.
+fn prune(directory: &Path, keep: usize) -> Result<()> {
+    let mut files = Vec::new();
+    for file in fs::read_dir(directory)? {
+        let file = file?;
+        files.push((file.metadata()?.modified()?, file.path()));
+    }
+    files.sort();
+    let old = files.len().saturating_sub(keep);
+    for (_, file) in &files[..old] {
+        fs::remove_file(file).with_context(|| format!("removing {}", file.display()))?;
+    }
+    Ok(())
 }
 
 /// A kernel bug ends the run (`oops=panic`, `panic=-1` with QEMU's -no-reboot) and is not a line
