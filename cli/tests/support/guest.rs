@@ -1,0 +1,185 @@
+// SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
+//! A guest that draws: Debian's kernel with bochs-drm, in Debian's QEMU with KVM, unmodified. Its
+//! init is xtask/src/guest/l2-init.sh, which tells the protocol of the share.
+
+use std::fs::{self, File};
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use super::{Mdev, testbed, wait_for};
+
+/// Seen: 7 to 16 s. A guest that lost its timer (see `Guest::start`) never gets there.
+const BOOT: Duration = Duration::from_secs(60);
+const ROUND: Duration = Duration::from_secs(60);
+const TRIES: usize = 3;
+
+/// A running VMM; killed when dropped.
+#[derive(Debug)]
+pub(crate) struct Guest {
+    qemu: Child,
+    directory: PathBuf,
+}
+
+/// What the guest itself reads from its /dev/fb0.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Framebuffer {
+    pub(crate) width: usize,
+    pub(crate) height: usize,
+    /// Bytes from one line to the next.
+    pub(crate) stride: usize,
+    pub(crate) bits_per_pixel: usize,
+    pub(crate) bytes: Vec<u8>,
+}
+
+impl Guest {
+    /// Boots it on a device, with more arguments for QEMU, and returns when its console is on the
+    /// screen and `fb(1)` can be read.
+    ///
+    /// Under L1's emulated SVM about one boot in ten loses its timer interrupt and stands still
+    /// (RCU stall on its serial port), so a boot that gets nowhere is tried again.
+    pub(crate) fn start(mdev: &Mdev, extra: &[&str]) -> Self {
+        for attempt in 1..=TRIES {
+            let mut guest = Self::spawn(mdev, extra);
+            let start = Instant::now();
+            while start.elapsed() < BOOT {
+                if guest.directory.join("share/ready-1").exists() {
+                    return guest;
+                }
+                if let Some(status) = guest.qemu.try_wait().expect("QEMU is our child") {
+                    panic!("QEMU: {status}\n{}", guest.log());
+                }
+                std::thread::sleep(Duration::from_millis(50));
+            }
+            eprintln!("boot {attempt} of {TRIES} got nowhere:\n{}", guest.log());
+        }
+        panic!("no guest after {TRIES} boots of {BOOT:?}");
+    }
+
+    fn spawn(mdev: &Mdev, extra: &[&str]) -> Self {
+        let directory = PathBuf::from(format!("/tmp/guest-{}", mdev.uuid));
+        let _ = fs::remove_dir_all(&directory);
+        let share = directory.join("share");
+        fs::create_dir_all(&share).expect("/tmp can be written");
+        let log = File::create(directory.join("qemu.log")).expect("/tmp can be written");
+        let qemu = Command::new("qemu-system-x86_64")
+            .args(["-M", "pc", "-accel", "kvm", "-cpu", "host", "-m", "256"])
+            .args([
+                "-display",
+                "none",
+                "-vga",
+                "none",
+                "-net",
+                "none",
+                "-nodefaults",
+            ])
+            .arg("-serial")
+            .arg(format!("file:{}", directory.join("serial").display()))
+            .arg("-device")
+            .arg(format!("vfio-pci,sysfsdev={}", mdev.path.display()))
+            .args(["-kernel", &testbed("GUEST_KERNEL")])
+            .args(["-initrd", &testbed("GUEST_INITRD")])
+            .args([
+                "-append",
+                "console=ttyS0 quiet vt.global_cursor_default=0 consoleblank=0 mitigations=off",
+            ])
+            .arg("-fsdev")
+            .arg(format!(
+                "local,id=share,path={},security_model=none,multidevs=remap",
+                share.display()
+            ))
+            .args(["-device", "virtio-9p-pci,fsdev=share,mount_tag=share"])
+            .args(extra)
+            .stdin(Stdio::null())
+            .stdout(log.try_clone().expect("a file can be shared"))
+            .stderr(log)
+            .spawn()
+            .expect("qemu-system-x86_64 is installed");
+        Self { qemu, directory }
+    }
+
+    /// The process id of the VMM.
+    pub(crate) fn pid(&self) -> u32 {
+        self.qemu.id()
+    }
+
+    /// Waits until the guest has written its N-th framebuffer.
+    pub(crate) fn wait_ready(&self, n: usize) {
+        let ready = self.directory.join(format!("share/ready-{n}"));
+        let start = Instant::now();
+        while !ready.exists() {
+            assert!(
+                start.elapsed() < ROUND,
+                "no ready-{n} within {ROUND:?}\n{}",
+                self.log()
+            );
+            std::thread::sleep(Duration::from_millis(50));
+        }
+    }
+
+    /// Runs a shell script in the guest as root, after which it writes its N-th framebuffer
+    /// (N = 2, 3, …); answers with what the script printed.
+    pub(crate) fn go(&self, n: usize, script: &str) -> String {
+        let share = self.directory.join("share");
+        let partial = share.join(".go");
+        fs::write(&partial, script).expect("/tmp can be written");
+        fs::rename(&partial, share.join(format!("go-{n}"))).expect("/tmp can be written");
+        self.wait_ready(n);
+        fs::read_to_string(share.join(format!("out-{n}"))).expect("the guest wrote out-N")
+    }
+
+    /// The N-th framebuffer.
+    pub(crate) fn fb(&self, n: usize) -> Framebuffer {
+        let file = |name: String| self.directory.join("share").join(name);
+        let info = fs::read_to_string(file(format!("fb0-{n}.info"))).expect("the guest wrote it");
+        let value = |name: &str| {
+            info.lines()
+                .find_map(|line| line.strip_prefix(name)?.strip_prefix('='))
+                .unwrap_or_else(|| panic!("no {name} in {info:?}"))
+        };
+        let number = |text: &str| text.parse().unwrap_or_else(|_| panic!("{info:?}"));
+        let (width, height) = value("virtual_size")
+            .split_once(',')
+            .unwrap_or_else(|| panic!("{info:?}"));
+        Framebuffer {
+            width: number(width),
+            height: number(height),
+            stride: number(value("stride")),
+            bits_per_pixel: number(value("bits_per_pixel")),
+            bytes: fs::read(file(format!("fb0-{n}"))).expect("the guest wrote it"),
+        }
+    }
+
+    /// Ends the VMM as a crash would, and waits until it is gone.
+    pub(crate) fn kill(&mut self) {
+        // An error means that it ended before.
+        let _ = self.qemu.kill();
+        let _ = self.qemu.wait();
+    }
+
+    /// Powers the guest off and waits for the VMM to end by itself.
+    pub(crate) fn stop(mut self) {
+        fs::write(self.directory.join("share/stop"), "").expect("/tmp can be written");
+        let status = wait_for("QEMU's end", ROUND, || {
+            self.qemu.try_wait().expect("QEMU is our child")
+        });
+        assert!(status.success(), "QEMU: {status}\n{}", self.log());
+    }
+
+    /// What QEMU printed, and the guest's serial port.
+    pub(crate) fn log(&self) -> String {
+        ["qemu.log", "serial"]
+            .map(|name| {
+                let text = fs::read(self.directory.join(name)).unwrap_or_default();
+                format!("{name}:\n{}\n", String::from_utf8_lossy(&text))
+            })
+            .concat()
+    }
+}
+
+impl Drop for Guest {
+    fn drop(&mut self) {
+        self.kill();
+        let _ = fs::remove_dir_all(&self.directory);
+    }
+}
