@@ -30,14 +30,8 @@ fn vfio_and_kvm_are_there() {
 #[test]
 #[ignore = "needs the testbed: cargo xtask test"]
 fn every_mdev_type_can_be_created_and_removed() {
-    for kind in [
-        "mdpy-vga",
-        "mdpy-xga",
-        "mdpy-hd",
-        "mbochs-small",
-        "mbochs-medium",
-        "mbochs-large",
-    ] {
+    for kind in ["mdpy-vga", "mdpy-xga", "mdpy-hd", "mbochs-small", "mbochs-medium", "mbochs-large"]
+    {
         let mdev = Mdev::create(kind);
         let group = fs::read_link(mdev.path.join("iommu_group")).expect(kind);
         let group = group.file_name().expect("a link to a group");

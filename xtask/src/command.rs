@@ -31,16 +31,12 @@ pub(crate) fn cargo() -> Command {
 pub(crate) fn workspace() -> PathBuf {
     let manifest = env::var_os("CARGO_MANIFEST_DIR")
         .map_or_else(|| PathBuf::from(env!("CARGO_MANIFEST_DIR")), PathBuf::from);
-    manifest
-        .parent()
-        .map_or_else(|| manifest.clone(), Path::to_path_buf)
+    manifest.parent().map_or_else(|| manifest.clone(), Path::to_path_buf)
 }
 
 /// Runs to the end with our own stdout and stderr.
 pub(crate) fn run(command: &mut Command) -> Result<()> {
-    let status = command
-        .status()
-        .with_context(|| format!("{} did not start", line(command)))?;
+    let status = command.status().with_context(|| format!("{} did not start", line(command)))?;
     if !status.success() {
         bail!("{}: {status}", line(command));
     }
@@ -79,11 +75,7 @@ fn output(command: &mut Command) -> Result<Output> {
 /// The command line, for a message.
 pub(crate) fn line(command: &Command) -> String {
     let mut words = vec![command.get_program().to_string_lossy().into_owned()];
-    words.extend(
-        command
-            .get_args()
-            .map(|word| word.to_string_lossy().into_owned()),
-    );
+    words.extend(command.get_args().map(|word| word.to_string_lossy().into_owned()));
     words.join(" ")
 }
 

@@ -124,14 +124,7 @@ fn script(runs: &[Run<'_>], filter: Option<&str>) -> String {
 
 impl<'a> Run<'a> {
     fn new(binary: &'a Binary, tests: Vec<String>) -> Self {
-        Self {
-            binary,
-            tests,
-            passed: Vec::new(),
-            failed: Vec::new(),
-            summary: None,
-            status: None,
-        }
+        Self { binary, tests, passed: Vec::new(), failed: Vec::new(), summary: None, status: None }
     }
 
     fn read(&mut self, line: &str) {

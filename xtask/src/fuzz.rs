@@ -52,15 +52,9 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode> {
         findings += usize::from(!outcome.clean);
         lines.push(format!(
             "{target:<20} {:>12} executions {:>7.1} s  {}",
-            outcome
-                .executions
-                .map_or_else(|| "?".to_owned(), |number| number.to_string()),
+            outcome.executions.map_or_else(|| "?".to_owned(), |number| number.to_string()),
             start.elapsed().as_secs_f64(),
-            if outcome.clean {
-                "no finding"
-            } else {
-                "FINDING"
-            },
+            if outcome.clean { "no finding" } else { "FINDING" },
         ));
     }
     headline("summary");
@@ -68,11 +62,7 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode> {
     for line in &lines {
         println!("{line}");
     }
-    Ok(if findings == 0 {
-        ExitCode::SUCCESS
-    } else {
-        ExitCode::FAILURE
-    })
+    Ok(if findings == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 /// Sanitizers are behind unstable flags of the compiler.

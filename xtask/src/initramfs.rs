@@ -82,10 +82,7 @@ impl Initramfs {
 
         let archive = r#"set -o pipefail; find . | cpio --quiet -o -H newc -R 0:0 >"$1""#;
         command::quiet(
-            program("bash")
-                .current_dir(&tree)
-                .args(["-c", archive, "bash"])
-                .arg(image),
+            program("bash").current_dir(&tree).args(["-c", archive, "bash"]).arg(image),
         )?;
         fs::remove_dir_all(tree)?;
         Ok(())
@@ -99,12 +96,7 @@ fn add_module(file: &Path, into: &Path) -> Result<String> {
     let target = into.join(&plain);
     if name.ends_with(".xz") {
         let unpacked = fs::File::create(&target)?;
-        command::run(
-            program("xz")
-                .arg("-dc")
-                .arg(file)
-                .stdout(Stdio::from(unpacked)),
-        )?;
+        command::run(program("xz").arg("-dc").arg(file).stdout(Stdio::from(unpacked)))?;
     } else {
         kernels::copy(file, &target)?;
     }

@@ -74,9 +74,7 @@ pub(crate) fn cache() -> Result<PathBuf> {
         command::stdout(command::cargo().args(["metadata", "--no-deps", "--format-version=1"]))?;
     let metadata: serde_json::Value = serde_json::from_str(&metadata)?;
     let target = metadata["target_directory"].as_str();
-    Ok(target
-        .map_or_else(|| workspace().join("target"), PathBuf::from)
-        .join("testbed"))
+    Ok(target.map_or_else(|| workspace().join("target"), PathBuf::from).join("testbed"))
 }
 
 impl Kernel {
@@ -90,11 +88,7 @@ impl Kernel {
         }
         let release =
             fs::read_to_string(&stamp).with_context(|| format!("reading {}", stamp.display()))?;
-        let kernel = Self {
-            series,
-            release,
-            directory,
-        };
+        let kernel = Self { series, release, directory };
         if !kernel.modules().is_dir() {
             kernel
                 .build_modules()
@@ -150,10 +144,7 @@ impl Kernel {
         let build = fresh(&self.directory.join("build"))?;
         let read_write = fresh(&self.directory.join("build-rw"))?;
         for sample in SAMPLES {
-            copy(
-                &self.directory.join("source").join(sample),
-                &build.join(sample),
-            )?;
+            copy(&self.directory.join("source").join(sample), &build.join(sample))?;
         }
         let shipped = fs::read_to_string(build.join("mbochs.c"))?;
         fs::write(read_write.join("mbochs.c"), export_read_write(&shipped)?)?;
@@ -207,11 +198,7 @@ fn fetch(series: Series, directory: &Path) -> Result<()> {
         unpack(&find(&downloads, package)?, &root)?;
     }
     let source = fresh(&directory.join("source"))?;
-    unpack_samples(
-        &find(&downloads, &packages.source)?,
-        &packages.source,
-        &source,
-    )?;
+    unpack_samples(&find(&downloads, &packages.source)?, &packages.source, &source)?;
     fs::remove_dir_all(&downloads)?;
 
     // The headers name each other as if they were installed.
@@ -256,11 +243,7 @@ fn unpack_samples(package: &Path, name: &str, into: &Path) -> Result<()> {
 
 fn pipeline(script: &str, arguments: &[&Path]) -> Result<()> {
     let script = format!("set -o pipefail; {script}");
-    command::quiet(
-        program("bash")
-            .args(["-c", &script, "bash"])
-            .args(arguments),
-    )
+    command::quiet(program("bash").args(["-c", &script, "bash"]).args(arguments))
 }
 
 /// The payload of a bzImage, by the header that Documentation/arch/x86/boot.rst describes: it
@@ -299,10 +282,7 @@ fn decompress_image(image: &Path, into: &Path) -> Result<()> {
 
 fn export_read_write(mbochs: &str) -> Result<String> {
     let found = mbochs.matches(READ_ONLY_EXPORT).count();
-    ensure!(
-        found == 1,
-        "mbochs.c: {READ_ONLY_EXPORT:?} is there {found} times, not once"
-    );
+    ensure!(found == 1, "mbochs.c: {READ_ONLY_EXPORT:?} is there {found} times, not once");
     Ok(mbochs.replace(READ_ONLY_EXPORT, READ_WRITE_EXPORT))
 }
 
@@ -341,10 +321,7 @@ mod tests {
     #[test]
     fn the_export_is_patched_once_or_not_at_all() {
         let patched = export_read_write("a\n\texp_info.priv = dmabuf;\nb").unwrap();
-        assert_eq!(
-            patched,
-            "a\n\texp_info.priv = dmabuf;\n\texp_info.flags = O_RDWR;\nb"
-        );
+        assert_eq!(patched, "a\n\texp_info.priv = dmabuf;\n\texp_info.flags = O_RDWR;\nb");
         assert!(export_read_write("a").is_err());
         assert!(export_read_write(&READ_ONLY_EXPORT.repeat(2)).is_err());
     }

@@ -62,15 +62,9 @@ fn missing(packages: &[&'static str]) -> Result<Vec<&'static str>> {
         .output();
     let known = known.with_context(|| format!("dpkg-query did not start: {ELSEWHERE}"))?;
     let known = String::from_utf8_lossy(&known.stdout).into_owned();
-    let installed: Vec<&str> = known
-        .lines()
-        .filter_map(|line| line.strip_suffix(" installed"))
-        .collect();
-    Ok(packages
-        .iter()
-        .copied()
-        .filter(|package| !installed.contains(package))
-        .collect())
+    let installed: Vec<&str> =
+        known.lines().filter_map(|line| line.strip_suffix(" installed")).collect();
+    Ok(packages.iter().copied().filter(|package| !installed.contains(package)).collect())
 }
 
 fn is_root() -> Result<bool> {
@@ -135,11 +129,7 @@ impl KernelPackages {
                 })
                 .map(str::to_owned),
         );
-        Ok(Self {
-            release,
-            binary,
-            source: format!("linux-source-{series}"),
-        })
+        Ok(Self { release, binary, source: format!("linux-source-{series}") })
     }
 
     /// Puts the .deb files into a directory.
@@ -173,10 +163,7 @@ fn is_plain(release: &str) -> bool {
 
 /// 6.12.117+deb12-amd64 sorts after 6.12.9+deb12-amd64.
 fn numbers(release: &str) -> Vec<u32> {
-    release
-        .split(|c: char| !c.is_ascii_digit())
-        .filter_map(|digits| digits.parse().ok())
-        .collect()
+    release.split(|c: char| !c.is_ascii_digit()).filter_map(|digits| digits.parse().ok()).collect()
 }
 
 #[cfg(test)]
@@ -185,11 +172,7 @@ mod tests {
 
     #[test]
     fn releases_sort_by_number() {
-        let mut releases = [
-            "6.12.117+deb12-amd64",
-            "6.12.9+deb12-amd64",
-            "6.12.20+deb12-amd64",
-        ];
+        let mut releases = ["6.12.117+deb12-amd64", "6.12.9+deb12-amd64", "6.12.20+deb12-amd64"];
         releases.sort_by_key(|release| numbers(release));
         assert_eq!(releases[0], "6.12.9+deb12-amd64");
         assert_eq!(releases[2], "6.12.117+deb12-amd64");

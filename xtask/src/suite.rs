@@ -40,19 +40,13 @@ impl Binary {
                 .args(["--ignored", "--list", "--format", "terse"])
                 .args(filter),
         )?;
-        Ok(list
-            .lines()
-            .filter_map(|line| line.strip_suffix(": test"))
-            .map(str::to_owned)
-            .collect())
+        Ok(list.lines().filter_map(|line| line.strip_suffix(": test")).map(str::to_owned).collect())
     }
 
     /// Runs it on this machine. Its ignored tests count as skipped unless L1 runs them next.
     pub(crate) fn run(&self, filter: Option<&str>, ignored_is_skipped: bool) -> Result<Tally> {
         let mut test = Command::new(&self.executable);
-        test.current_dir(&self.package)
-            .env("CARGO_MANIFEST_DIR", &self.package)
-            .args(filter);
+        test.current_dir(&self.package).env("CARGO_MANIFEST_DIR", &self.package).args(filter);
         println!("--- {}", self.name);
         let (mut tally, tests) = stream(&mut test, &self.name, ignored_is_skipped)?;
         if tests == 0 && filter.is_none() && matches!(self.kind.as_str(), "test" | "lib") {

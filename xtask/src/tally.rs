@@ -37,11 +37,7 @@ impl AddAssign for Tally {
 
 impl fmt::Display for Tally {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "{} passed, {} failed, {} skipped",
-            self.passed, self.failed, self.skipped
-        )
+        write!(f, "{} passed, {} failed, {} skipped", self.passed, self.failed, self.skipped)
     }
 }
 
@@ -55,14 +51,9 @@ pub(crate) struct Summary {
 
 impl Summary {
     pub(crate) fn parse(line: &str) -> Option<Self> {
-        let (_, numbers) = line
-            .trim()
-            .strip_prefix("test result: ")?
-            .split_once(". ")?;
+        let (_, numbers) = line.trim().strip_prefix("test result: ")?.split_once(". ")?;
         let number = |word: &str| {
-            numbers
-                .split("; ")
-                .find_map(|part| part.strip_suffix(word)?.trim().parse().ok())
+            numbers.split("; ").find_map(|part| part.strip_suffix(word)?.trim().parse().ok())
         };
         Some(Self {
             passed: number("passed")?,
@@ -89,14 +80,7 @@ mod tests {
     fn reads_the_closing_line_of_libtest() {
         let line = "test result: FAILED. 12 passed; 2 failed; 1 ignored; 0 measured; 4 filtered \
                     out; finished in 0.00s";
-        assert_eq!(
-            Summary::parse(line),
-            Some(Summary {
-                passed: 12,
-                failed: 2,
-                ignored: 1
-            })
-        );
+        assert_eq!(Summary::parse(line), Some(Summary { passed: 12, failed: 2, ignored: 1 }));
     }
 
     #[test]
@@ -108,19 +92,13 @@ mod tests {
 
     #[test]
     fn reads_how_a_test_ended() {
-        assert_eq!(
-            verdict("test plane::off_is_none ... ok"),
-            Some(("plane::off_is_none", "ok"))
-        );
+        assert_eq!(verdict("test plane::off_is_none ... ok"), Some(("plane::off_is_none", "ok")));
         assert_eq!(verdict("running 1 test"), None);
     }
 
     #[test]
     fn a_sum_keeps_every_name() {
-        let mut all = Tally {
-            passed: 3,
-            ..Tally::default()
-        };
+        let mut all = Tally { passed: 3, ..Tally::default() };
         let mut other = Tally::default();
         other.fail("a");
         other.skip("b: no GPU");

@@ -87,11 +87,7 @@ impl Options {
     }
 
     fn kernels(&self) -> Vec<Series> {
-        if self.kernel.is_empty() {
-            Series::ALL.to_vec()
-        } else {
-            self.kernel.clone()
-        }
+        if self.kernel.is_empty() { Series::ALL.to_vec() } else { self.kernel.clone() }
     }
 }
 
@@ -151,13 +147,7 @@ fn features() -> Result<Option<Tally>> {
         .context("cargo metadata has no package vfio-display")?;
     let check = || {
         let mut cargo = cargo();
-        cargo.args([
-            "check",
-            "--quiet",
-            "-p",
-            "vfio-display",
-            "--no-default-features",
-        ]);
+        cargo.args(["check", "--quiet", "-p", "vfio-display", "--no-default-features"]);
         cargo
     };
     println!("no features");
@@ -191,13 +181,7 @@ fn unit(options: &Options) -> Result<Option<Tally>> {
 fn vm(options: &Options, series: Series) -> Result<Option<Tally>> {
     let machine = Machine::prepare(series)?;
     let binaries: Vec<Binary> = suite::build()?;
-    device::run(
-        &machine,
-        &binaries,
-        options.filter.as_deref(),
-        options.timeout,
-    )
-    .map(Some)
+    device::run(&machine, &binaries, options.filter.as_deref(), options.timeout).map(Some)
 }
 
 /// A Rust of the minimal profile has neither rustfmt nor clippy.
@@ -224,12 +208,7 @@ impl Row {
                 (Some(tally), false)
             }
         };
-        Self {
-            name,
-            tally,
-            ok,
-            duration,
-        }
+        Self { name, tally, ok, duration }
     }
 }
 
@@ -240,11 +219,7 @@ fn report(rows: &[Row]) -> ExitCode {
     for row in rows {
         let verdict = if row.ok { "ok" } else { "FAILED" };
         let counts = row.tally.as_ref().map(Tally::to_string).unwrap_or_default();
-        println!(
-            "{:<10} {verdict:<7} {:>7.1} s  {counts}",
-            row.name,
-            row.duration.as_secs_f64()
-        );
+        println!("{:<10} {verdict:<7} {:>7.1} s  {counts}", row.name, row.duration.as_secs_f64());
         all += row.tally.clone().unwrap_or_default();
     }
     for note in &all.notes {

@@ -36,11 +36,7 @@ pub(crate) enum Action {
 pub(crate) fn run(action: &Action) -> Result<ExitCode> {
     let status = match action {
         Action::Shell { kernel } => Machine::prepare(*kernel)?.shell()?.status()?,
-        Action::Run {
-            kernel,
-            timeout,
-            command,
-        } => {
+        Action::Run { kernel, timeout, command } => {
             let words: Vec<String> = command.iter().map(|word| vm::quote(word)).collect();
             let directory = vm::quote(&std::env::current_dir()?.display().to_string());
             let script = format!("cd {directory} && exec {}", words.join(" "));

@@ -51,11 +51,7 @@ impl Machine {
     pub(crate) fn prepare(series: Series) -> Result<Self> {
         crate::packages::install_programs()?;
         let kernel = Kernel::prepare(series)?;
-        Ok(Self {
-            initramfs: L1.prepare(&kernel)?,
-            guest_initramfs: L2.prepare(&kernel)?,
-            kernel,
-        })
+        Ok(Self { initramfs: L1.prepare(&kernel)?, guest_initramfs: L2.prepare(&kernel)?, kernel })
     }
 
     /// Runs a script in L1 and hands each line of its output to `line`.
@@ -120,20 +116,14 @@ impl Machine {
     fn environment(&self) -> Vec<(&'static str, String)> {
         let path = |path: &Path| path.display().to_string();
         vec![
-            (
-                "PATH",
-                "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin".into(),
-            ),
+            ("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin".into()),
             ("HOME", "/tmp".into()),
             ("TERM", env::var("TERM").unwrap_or_else(|_| "dumb".into())),
             ("RUST_BACKTRACE", "1".into()),
             ("TESTBED_KERNEL", self.kernel.series.name().into()),
             ("TESTBED_MODULES", path(&self.kernel.modules())),
             ("TESTBED_GUEST_KERNEL", path(&self.kernel.image())),
-            (
-                "TESTBED_GUEST_BZIMAGE",
-                path(&self.kernel.compressed_image()),
-            ),
+            ("TESTBED_GUEST_BZIMAGE", path(&self.kernel.compressed_image())),
             ("TESTBED_GUEST_INITRD", path(&self.guest_initramfs)),
             ("TESTBED_SHARE", SHARE.into()),
             ("TESTBED_SKIPS", format!("{SHARE}/skips")),
@@ -236,8 +226,7 @@ const KERNEL_COMMAND_LINE: &str = "console=ttyS0 loglevel=5 oops=panic panic=-1 
     mitigations=off no_timer_check tsc=reliable";
 
 fn spawn(qemu: &mut Command) -> Result<Child> {
-    qemu.spawn()
-        .with_context(|| format!("{} did not start", command::line(qemu)))
+    qemu.spawn().with_context(|| format!("{} did not start", command::line(qemu)))
 }
 
 fn cause(status: ExitStatus) -> String {

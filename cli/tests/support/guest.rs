@@ -64,15 +64,7 @@ impl Guest {
         let log = File::create(directory.join("qemu.log")).expect("/tmp can be written");
         let qemu = Command::new("qemu-system-x86_64")
             .args(["-M", "pc", "-accel", "kvm", "-cpu", "host", "-m", "256"])
-            .args([
-                "-display",
-                "none",
-                "-vga",
-                "none",
-                "-net",
-                "none",
-                "-nodefaults",
-            ])
+            .args(["-display", "none", "-vga", "none", "-net", "none", "-nodefaults"])
             .arg("-serial")
             .arg(format!("file:{}", directory.join("serial").display()))
             .arg("-device")
@@ -108,11 +100,7 @@ impl Guest {
         let ready = self.directory.join(format!("share/ready-{n}"));
         let start = Instant::now();
         while !ready.exists() {
-            assert!(
-                start.elapsed() < ROUND,
-                "no ready-{n} within {ROUND:?}\n{}",
-                self.log()
-            );
+            assert!(start.elapsed() < ROUND, "no ready-{n} within {ROUND:?}\n{}", self.log());
             std::thread::sleep(Duration::from_millis(50));
         }
     }
@@ -138,9 +126,8 @@ impl Guest {
                 .unwrap_or_else(|| panic!("no {name} in {info:?}"))
         };
         let number = |text: &str| text.parse().unwrap_or_else(|_| panic!("{info:?}"));
-        let (width, height) = value("virtual_size")
-            .split_once(',')
-            .unwrap_or_else(|| panic!("{info:?}"));
+        let (width, height) =
+            value("virtual_size").split_once(',').unwrap_or_else(|| panic!("{info:?}"));
         Framebuffer {
             width: number(width),
             height: number(height),
@@ -160,9 +147,8 @@ impl Guest {
     /// Powers the guest off and waits for the VMM to end by itself.
     pub(crate) fn stop(mut self) {
         fs::write(self.directory.join("share/stop"), "").expect("/tmp can be written");
-        let status = wait_for("QEMU's end", ROUND, || {
-            self.qemu.try_wait().expect("QEMU is our child")
-        });
+        let status =
+            wait_for("QEMU's end", ROUND, || self.qemu.try_wait().expect("QEMU is our child"));
         assert!(status.success(), "QEMU: {status}\n{}", self.log());
     }
 

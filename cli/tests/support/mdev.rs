@@ -35,10 +35,10 @@ impl Mdev {
 
 impl Drop for Mdev {
     fn drop(&mut self) {
-        if self.path.exists() {
-            if let Err(error) = self.remove() {
-                eprintln!("{} stays: {error}", self.path.display());
-            }
+        if self.path.exists()
+            && let Err(error) = self.remove()
+        {
+            eprintln!("{} stays: {error}", self.path.display());
         }
     }
 }
@@ -46,11 +46,7 @@ impl Drop for Mdev {
 /// Puts the driver in: as shipped, or (`read_write`) with dma-bufs that a CPU may map. There must
 /// be no mbochs device. Tests that need one of the two say so first, whichever ran before them.
 pub(crate) fn load_mbochs(read_write: bool) {
-    let file = if read_write {
-        "mbochs-rw.ko"
-    } else {
-        "mbochs.ko"
-    };
+    let file = if read_write { "mbochs-rw.ko" } else { "mbochs.ko" };
     let module = Path::new(&testbed("MODULES")).join(file);
     if Path::new("/sys/module/mbochs").exists() {
         run(Command::new("rmmod").arg("mbochs"));
@@ -59,9 +55,7 @@ pub(crate) fn load_mbochs(read_write: bool) {
 }
 
 fn run(command: &mut Command) {
-    let output = command
-        .output()
-        .unwrap_or_else(|error| panic!("{command:?}: {error}"));
+    let output = command.output().unwrap_or_else(|error| panic!("{command:?}: {error}"));
     assert!(
         output.status.success(),
         "{command:?}: {}: {}",

@@ -1,14 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
 //! What tests in the testbed (`cargo xtask test`) start from: real mdev devices, and a guest that
 //! draws, in a VMM that is none of ours.
-#![allow(
-    dead_code,
-    unused_imports,
-    reason = "each test target uses its own part of it"
-)]
+#![allow(dead_code, unused_imports, reason = "each test target uses its own part of it")]
 
 mod guest;
 mod mdev;
+mod shot;
 
 use std::env;
 use std::fs::OpenOptions;
@@ -19,6 +16,7 @@ use std::time::{Duration, Instant};
 
 pub(crate) use guest::{Framebuffer, Guest};
 pub(crate) use mdev::{Mdev, load_mbochs};
+pub(crate) use shot::{assert_same, read_ppm, shot, stderr, vfio_display};
 
 /// A variable that xtask sets in L1.
 pub(crate) fn testbed(name: &str) -> String {
