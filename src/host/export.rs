@@ -19,7 +19,8 @@ use crate::uapi::PCI_CONFIG_REGION;
 /// Driver whose dma-bufs must not be exported twice, as it calls itself.
 ///
 /// The kernel's `samples/vfio-mdev/mbochs.c`, up to 6.12 at least, hands out the file of a
-/// dma-buf that is open without taking a reference, so the second close of it is a kernel BUG.
+/// dma-buf that is open without taking a reference, so that the first close frees it under the
+/// second: a BUG, or a CPU that spins for ever.
 const BREAKS: &str = "mbochs";
 /// Vendor and device id in the configuration space of an mbochs device.
 const BREAKS_PCI_IDS: [u8; 4] = [0x34, 0x12, 0x11, 0x11];
