@@ -84,6 +84,10 @@ impl State {
         self.mode = Some(mode);
         self.slot = 0;
         self.mode_changes += 1;
+        if let (Personality::Nvidia, Some(pixels)) = (self.personality, self.region_pixels(9)) {
+            // The region is the host's copy of the screen, and a new one starts black.
+            write_at(&*pixels.file, &vec![0; shape.len as usize], pixels.offset)?;
+        }
         if self.personality == Personality::GvtG {
             let odd = self.mode_changes % 2 == 1;
             self.transient = Some(if odd { Errno::FAULT } else { Errno::INVAL });
