@@ -40,6 +40,7 @@
 
 mod answers;
 pub mod card;
+mod drawing;
 mod edid;
 mod encode;
 mod faulty;

@@ -71,7 +71,7 @@ fn first_row(mock: &Mock) -> Vec<u32> {
 fn what_the_guest_draws_is_what_the_host_reads() {
     for personality in Personality::ALL.into_iter().filter(|p| p.cpu_readable()) {
         let mock = mock(personality);
-        let picture: Vec<u32> = (0..XGA.area() as u32).map(|at| at * 37 & 0xff_ffff).collect();
+        let picture: Vec<u32> = (0..XGA.area() as u32).map(|at| (at * 37) & 0xff_ffff).collect();
         mock.draw(&picture).unwrap();
         assert_eq!(first_row(&mock), picture[..1024], "{personality}");
         mock.draw_rows(0, &[0x00aa_bbcc; 1024]).unwrap();
