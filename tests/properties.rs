@@ -7,7 +7,7 @@ use proptest::prelude::*;
 use vfio_display::device::{
     DmabufId, GfxDevice as _, PlaneKind, PlaneType, RegionDevice as _, RegionIndex,
 };
-use vfio_display::format::PixelFormat;
+use vfio_display::format::{Fourcc, PixelFormat};
 use vfio_display::geometry::Size;
 use vfio_display::plane::{Buffer, MAX_SIDE, Plane};
 use vfio_display::region::{Capability, RegionFlags, RegionInfo};
@@ -27,16 +27,18 @@ fn number() -> impl Strategy<Value = u32> {
 }
 
 fn side() -> impl Strategy<Value = u32> {
-    prop_oneof![4 => 1..5000_u32, 1 => number()]
+    let edge = prop_oneof![Just(0), Just(1), Just(MAX_SIDE), Just(MAX_SIDE + 1)];
+    prop_oneof![6 => 1..5000_u32, 2 => edge, 1 => number()]
 }
 
 fn plane_info() -> impl Strategy<Value = PlaneInfo> {
     let known = (0..PixelFormat::ALL.len()).prop_map(|at| PixelFormat::ALL[at].fourcc().raw());
     let format = prop_oneof![6 => known, 1 => number()];
     let modifier = prop_oneof![6 => Just(0), 1 => any::<u64>()];
-    let stride = prop_oneof![2 => (0..4_u32).prop_map(|at| 4096 << at), 1 => number()];
+    let stride = prop_oneof![2 => (0..5_u32).prop_map(|at| 4096 << at), 1 => number()];
+    let len = prop_oneof![2 => Just(u32::MAX), 1 => 0..1_u32 << 26, 1 => number()];
     let place = (number(), number(), number(), number());
-    (format, modifier, side(), side(), stride, number(), place, number()).prop_map(
+    (format, modifier, side(), side(), stride, len, place, number()).prop_map(
         |(drm_format, drm_format_mod, width, height, stride, size, place, buffer)| PlaneInfo {
             argsz: 64,
             drm_format,
@@ -55,19 +57,29 @@ fn plane_info() -> impl Strategy<Value = PlaneInfo> {
     )
 }
 
-/// What a plane promises, in numbers that cannot wrap.
-fn check_plane(plane: &Plane, info: &PlaneInfo) {
-    let Size { width, height } = plane.size;
-    assert!((1..=MAX_SIDE).contains(&width) && (1..=MAX_SIDE).contains(&height), "{plane:?}");
-    assert_eq!((plane.stride, plane.len), (info.stride, info.size));
-    assert_ne!(info.drm_format, 0, "off is no plane");
-    if let Ok(format) = plane.pixel_format() {
-        assert_eq!(info.drm_format_mod, 0, "only linear pixels are read");
-        let row = u128::from(width) * u128::from(format.bytes_per_pixel());
-        let end = u128::from(height - 1) * u128::from(plane.stride) + row;
-        assert!(row <= u128::from(plane.stride), "{plane:?}");
-        assert!(end <= u128::from(plane.len), "{plane:?}");
+/// Whether a plane can be, in numbers that cannot wrap.
+fn can_be(info: &PlaneInfo) -> bool {
+    let sides = 1..=MAX_SIDE;
+    if !sides.contains(&info.width) || !sides.contains(&info.height) {
+        return false;
     }
+    match PixelFormat::from_fourcc(Fourcc::from_raw(info.drm_format)) {
+        Some(format) if info.drm_format_mod == 0 => {
+            let row = u128::from(info.width) * u128::from(format.bytes_per_pixel());
+            let end = u128::from(info.height - 1) * u128::from(info.stride) + row;
+            row <= u128::from(info.stride) && end <= u128::from(info.size)
+        }
+        // What is not read is not measured.
+        _ => true,
+    }
+}
+
+/// What a plane promises.
+fn check_plane(plane: &Plane, info: &PlaneInfo) {
+    assert!(info.drm_format != 0 && can_be(info), "{plane:?}");
+    assert_eq!(plane.size, Size::new(info.width, info.height));
+    assert_eq!((plane.stride, plane.len), (info.stride, info.size));
+    assert!(plane.pixel_format().is_err() || info.drm_format_mod == 0, "only linear ones are read");
     if let Some(hotspot) = plane.hotspot {
         let side = 0..MAX_SIDE as i32;
         assert!(side.contains(&hotspot.x) && side.contains(&hotspot.y), "{hotspot}");
@@ -144,10 +156,12 @@ proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, ..Default::default() })]
 
     #[test]
-    fn an_accepted_plane_holds_what_it_promises(info in plane_info()) {
+    fn a_plane_is_accepted_where_it_can_be(info in plane_info()) {
         for kind in PlaneKind::ALL {
-            if let Ok(Some(plane)) = Plane::new(PlaneType::Primary, kind, &info) {
-                check_plane(&plane, &info);
+            match Plane::new(PlaneType::Primary, kind, &info) {
+                Ok(Some(plane)) => check_plane(&plane, &info),
+                Ok(None) => prop_assert_eq!(info.drm_format, 0),
+                Err(error) => prop_assert!(!can_be(&info), "{}", error),
             }
         }
     }
