@@ -104,17 +104,33 @@ fn check_region(info: &RegionInfo, answer: usize) {
     assert!(info.file_offset(u64::MAX, u64::MAX).is_err());
 }
 
-/// A chain of capabilities of any kind, linked in order, out of order or nowhere.
+/// A capability without its head: any words, or areas as a sparse one lists them.
+fn capability() -> impl Strategy<Value = (u16, Vec<u32>)> {
+    let words = vec(prop_oneof![0..3_u32, number()], 0..10);
+    let other = (prop_oneof![0..4_u16, any::<u16>()], words);
+    let place = || prop_oneof![3 => 0..1_u64 << 31, 1 => any::<u64>()];
+    let sparse = vec((place(), place()), 0..3).prop_map(|areas| {
+        let mut words = vec![areas.len() as u32, 0];
+        for number in areas.into_iter().flat_map(|(start, len)| [start, len]) {
+            words.extend([number as u32, (number >> 32) as u32]);
+        }
+        (1, words)
+    });
+    prop_oneof![other, sparse]
+}
+
+/// A chain of capabilities, linked in order, out of order or nowhere.
 fn chain() -> impl Strategy<Value = Vec<u8>> {
-    let link = (
-        prop_oneof![0..4_u16, any::<u16>()],
-        prop_oneof![3 => Just(None), 1 => number().prop_map(Some)],
-        vec(prop_oneof![0..3_u32, number()], 0..10),
-    );
-    vec(link, 0..6).prop_map(|links| {
-        let mut bytes = Vec::new();
-        for (id, next, words) in links {
+    let next = prop_oneof![
+        8 => Just(None),
+        1 => (0..32_u32).prop_map(|at| Some(32 + 4 * at)),
+        1 => number().prop_map(Some)
+    ];
+    vec((capability(), next), 0..6).prop_map(|links| {
+        let (mut bytes, last) = (Vec::new(), links.len().saturating_sub(1));
+        for (at, ((id, words), next)) in links.into_iter().enumerate() {
             let after = (REGION_HEAD_BYTES + bytes.len() + 8 + 4 * words.len()) as u32;
+            let after = if at == last { 0 } else { after };
             bytes.extend(id.to_ne_bytes());
             bytes.extend(1_u16.to_ne_bytes());
             bytes.extend(next.unwrap_or(after).to_ne_bytes());
@@ -124,20 +140,20 @@ fn chain() -> impl Strategy<Value = Vec<u8>> {
     })
 }
 
-fn region_answer() -> impl Strategy<Value = Vec<u8>> {
-    let words = prop_oneof![
-        4 => (0..16_u32, Just(32_u32)),
-        1 => (number(), number())
-    ];
+/// An answer about `region`, and now and then about another one, at `offset` or elsewhere.
+fn region_answer(region: u32, offset: u64) -> impl Strategy<Value = Vec<u8>> {
+    let words = prop_oneof![4 => (0..16_u32, Just(32_u32)), 1 => (number(), number())];
     let place = prop_oneof![
-        4 => (0..1_u64 << 30, 0..1_u64 << 40),
+        4 => (0..1_u64 << 30, Just(offset)),
         1 => (any::<u64>(), any::<u64>())
     ];
-    (words, place, chain(), prop_oneof![6 => Just(9), 1 => number()], any::<bool>()).prop_map(
-        |((flags, first), (size, offset), chain, index, honest)| {
-            let argsz = (REGION_HEAD_BYTES + chain.len()) as u32;
+    let index = prop_oneof![6 => Just(region), 1 => number()];
+    let argsz = prop_oneof![3 => Just(None), 1 => number().prop_map(Some)];
+    (words, place, chain(), index, argsz).prop_map(
+        |((flags, first), (size, offset), chain, index, argsz)| {
+            let argsz = argsz.unwrap_or((REGION_HEAD_BYTES + chain.len()) as u32);
             let mut answer = Vec::new();
-            for word in [if honest { argsz } else { flags }, flags, index, first] {
+            for word in [argsz, flags, index, first] {
                 answer.extend(word.to_ne_bytes());
             }
             answer.extend(size.to_ne_bytes());
@@ -167,7 +183,7 @@ proptest! {
     }
 
     #[test]
-    fn an_accepted_region_holds_what_it_promises(answer in region_answer()) {
+    fn an_accepted_region_holds_what_it_promises(answer in region_answer(9, 9 << 40)) {
         if let Ok(info) = RegionInfo::parse(RegionIndex(9), &answer) {
             check_region(&info, answer.len());
         }
@@ -182,15 +198,21 @@ proptest! {
     }
 
     #[test]
-    fn a_scripted_region_is_mapped_inside_the_device_or_not(answer in region_answer()) {
+    fn a_scripted_region_is_mapped_inside_the_device_or_not(
+        answers in vec(region_answer(10, 10 << 40), 8),
+    ) {
         let mock = Mock::new(Personality::Region, Size::new(64, 64)).unwrap();
-        mock.script_region(answer);
-        let Ok(info) = mock.region_info(RegionIndex(9)) else { return Ok(()) };
-        let most = info.mappable_from_start();
-        if let Ok(mapping) = mock.map(&info, most) {
+        let real = mock.region_info(RegionIndex(10)).unwrap();
+        for answer in answers {
+            mock.script_region(answer);
+            let Ok(info) = mock.region_info(RegionIndex(10)) else { continue };
+            let most = info.mappable_from_start();
+            let Ok(mapping) = mock.map(&info, most) else { continue };
             prop_assert_eq!(mapping.len() as u64, most);
+            prop_assert!(info.offset == real.offset && most <= real.size);
             prop_assert!(mapping.copy_out(mapping.len() - 1, &mut [0]));
             prop_assert!(!mapping.copy_out(mapping.len(), &mut [0]));
+            prop_assert!(!mapping.copy_out(mapping.len() - 1, &mut [0; 2]));
         }
     }
 
