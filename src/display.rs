@@ -67,13 +67,11 @@ pub enum PollError {
 /// and one copy of the screen and of the cursor; a change of mode adds an export or a mapping.
 #[derive(Debug)]
 pub struct Display<D> {
-    // Fields are dropped in this order, and there are drivers (mbochs) that free the pages of a
-    // dma-buf with the device, mapped or not: its mappings go before the device does.
-    scanout: Scanout,
-    cursor: CursorLayer,
     device: D,
     kind: PlaneKind,
+    scanout: Scanout,
     screen: Screen,
+    cursor: CursorLayer,
     /// What the screen is a copy of; `None` while the device is off.
     plane: Option<Plane>,
     schedule: Schedule,

@@ -188,8 +188,6 @@ impl GfxDevice for Borrowed {
         self.live()?.query_plane(plane, kind)
     }
     fn export_dmabuf(&self, id: DmabufId) -> Result<OwnedFd, Error> {
-        let device = self.live()?;
-        self.guard.check(id, device.as_fd())?;
-        device.export_dmabuf(id)
+        self.guard.export(id, self.live()?)
     }
 }
