@@ -1,5 +1,46 @@
 // SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
-//! The screen of a VFIO device.
+//! The screen of a VFIO device: a vGPU, a mediated device, anything that answers
+//! `VFIO_DEVICE_QUERY_GFX_PLANE`.
+//!
+//! ```text
+//!  kernel ──► device ──► plane ──► scanout ──► damage ──► frame ──► sink      time ──► schedule
+//!             an fd,     checked   region or    tiles,     lent      yours
+//!             a mock     numbers   dma-buf      rectangles
+//! ```
+//!
+//! From below to above:
+//!
+//! - [`device`]: the seam below. [`RegionDevice`](device::RegionDevice) and
+//!   [`GfxDevice`](device::GfxDevice), and [`Vfio`](device::Vfio) over any fd that you have.
+//! - [`region`], [`plane`]: what a device says of itself, unchecked numbers made checked types.
+//! - [`dmabuf`], [`convert`], [`damage`]: pixels, in 15 formats, and what of them changed.
+//! - [`frame`], [`sink`], [`input`]: the seam above, and the way back.
+//! - [`Display`]: all of it behind [`poll`](Display::poll), at times that [`schedule`] tells.
+//! - [`survey`], [`quirk`]: for authors of drivers. `host`: for a command. `testing`: for tests.
+//!
+//! ```
+//! # #[cfg(feature = "testing")] {
+//! use vfio_display::geometry::Size;
+//! use vfio_display::testing::{Mock, Personality};
+//! use vfio_display::{Display, Look};
+//!
+//! let device = Mock::new(Personality::Mdpy, Size::new(640, 480))?;
+//! let mut display = Display::new(device)?;
+//! let Look::Live(plane, picture) = display.look()? else { panic!("it is on") };
+//! assert_eq!(plane.fourcc.to_string(), "XR24");
+//! assert_eq!(picture.size(), Size::new(640, 480));
+//! # }
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! It starts no thread, sets no timer and reads no clock. It opens no device unless you ask
+//! `host` to. What a device says is checked before it is used, and memory that others write is
+//! copied out, never borrowed. It reads linear RGB; of other formats it hands on the dma-buf.
+//!
+//! # Features
+//!
+//! None is on by default. `vfio-ioctls` lends the fd of a `VfioDevice`, `host` lists, opens and
+//! borrows devices, `kvm` attaches those to a KVM VFIO device, `testing` is the mock.
 
 mod blit;
 pub mod convert;
