@@ -24,6 +24,7 @@ mod locate;
 mod open;
 mod opened;
 mod process;
+mod search;
 mod target;
 mod tree;
 

@@ -152,7 +152,7 @@ impl RegionInfo {
     ///
     /// # Errors
     ///
-    /// As [`RegionDevice::region_info`](crate::device::RegionDevice::region_info).
+    /// As [`RegionDevice::region_info`].
     pub fn query(
         index: RegionIndex,
         mut ask: impl FnMut(&mut [u8]) -> rustix::io::Result<()>,

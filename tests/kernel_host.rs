@@ -65,13 +65,17 @@ impl Vmm {
     }
 
     fn role(role: &str) -> Self {
-        let mut child = Command::new(std::env::current_exe().unwrap())
+        let mut program = Command::new(std::env::current_exe().unwrap());
+        program
             .args(["--exact", "plays_a_vmm", "--ignored", "--nocapture"])
             .env(ROLE, role)
             .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()
-            .unwrap();
+            .stdout(Stdio::piped());
+        Self::spawn(&mut program)
+    }
+
+    fn spawn(program: &mut Command) -> Self {
+        let mut child = program.spawn().unwrap();
         let orders = child.stdin.take().unwrap();
         let answers = BufReader::new(child.stdout.take().unwrap()).lines();
         Self { child, orders, answers }
@@ -388,4 +392,51 @@ fn a_dmabuf_that_somebody_was_handed_is_a_conflict() {
     }
     viewer.order("close");
     drop(export(&device).unwrap());
+}
+
+/// `kernel.yama.ptrace_scope` keeps a user from borrowing of a VMM of his own.
+#[test]
+#[ignore = "needs the testbed: cargo xtask test"]
+fn names_the_setting_that_forbids_to_borrow() {
+    use std::os::unix::fs::PermissionsExt as _;
+    use std::os::unix::process::CommandExt as _;
+    const YAMA: &str = "/proc/sys/kernel/yama/ptrace_scope";
+    const NOBODY: u32 = 65534;
+
+    let mdev = Mdev::create("mdpy-vga", 0x10b);
+    let host = Host::new();
+    let listed = host.mdevs().unwrap();
+    let listed = listed.iter().find(|m| Some(m.uuid) == Uuid::parse(&mdev.0)).unwrap();
+    let group = format!("/dev/vfio/{}", listed.iommu_group.unwrap());
+    fs::set_permissions(group, fs::Permissions::from_mode(0o666)).unwrap();
+    let before = fs::read_to_string(YAMA).unwrap();
+    fs::write(YAMA, "1").unwrap();
+
+    // Where another user may run it.
+    let dir = tempfile::tempdir().unwrap();
+    let program = dir.path().join("test");
+    fs::copy(std::env::current_exe().unwrap(), &program).unwrap();
+    for path in [dir.path(), &program] {
+        fs::set_permissions(path, fs::Permissions::from_mode(0o755)).unwrap();
+    }
+    let as_nobody = |role: &str| {
+        let mut vmm = Command::new(&program);
+        vmm.args(["--exact", "plays_a_vmm", "--ignored", "--nocapture"])
+            .env(ROLE, role)
+            .env("RUST_BACKTRACE", "0")
+            .current_dir("/")
+            .uid(NOBODY)
+            .gid(NOBODY)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
+        vmm
+    };
+    let mut vmm = Vmm::spawn(&mut as_nobody(&mdev.0));
+    vmm.answer("ready");
+    let output = as_nobody(&format!("pid:{}", vmm.pid())).stdin(Stdio::null()).output().unwrap();
+    fs::write(YAMA, before).unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(!output.status.success(), "{said}");
+    assert!(said.contains("NotPermitted") && said.contains("yama: Some(1)"), "{said}");
 }

@@ -10,6 +10,7 @@ use vfio_display::{Error, geometry::Size};
 
 use crate::args::List;
 use crate::exit::{Failure, Status};
+use crate::output::say;
 
 /// All that was found. What could not be looked at is part of it.
 struct Found {
@@ -24,11 +25,10 @@ struct Found {
 pub(crate) fn run(args: &List, json: bool) -> Result<(), Failure> {
     let found = find(args.mock)?;
     if json {
-        println!("{:#}", as_json(&found));
-    } else {
-        print(&found);
+        return say(&format!("{:#}", as_json(&found)));
     }
-    Ok(())
+    warn_of_unseen(&found.unseen);
+    say(&as_text(&found))
 }
 
 fn find(mock: bool) -> Result<Found, Failure> {
@@ -55,38 +55,37 @@ fn find(mock: bool) -> Result<Found, Failure> {
     })
 }
 
-fn print(found: &Found) {
-    let mut any = false;
+fn as_text(found: &Found) -> String {
+    let mut sections = Vec::new();
     let mut section = |title: &str, rows: Vec<[String; 2]>| {
         if rows.is_empty() {
             return;
         }
-        if std::mem::replace(&mut any, true) {
-            println!();
-        }
-        println!("{title}");
         let width = rows.iter().map(|[name, _]| name.chars().count()).max().unwrap_or_default();
-        for [name, text] in rows {
-            println!("  {name:<width$}  {text}");
-        }
+        let rows = rows.iter().map(|[name, text]| format!("\n  {name:<width$}  {text}"));
+        sections.push(rows.fold(title.to_owned(), |section, row| section + &row));
     };
     section("Displays of running VMMs", found.vmms.iter().flat_map(vmm_rows).collect());
     section("Mediated devices", found.mdevs.iter().map(mdev_row).collect());
     section("Types of mediated device", found.types.iter().map(type_row).collect());
     section("PCI devices for VFIO", found.pci.iter().map(pci_row).collect());
     section("Mock devices", found.mocks.iter().map(mock_row).collect());
-    if !any {
-        println!("No VFIO device, and no VMM that has one. `list --mock` shows what needs none.");
+    if sections.is_empty() {
+        return "No VFIO device, and no VMM that has one. `list --mock` shows what needs none."
+            .into();
     }
-    if !found.unseen.is_empty() {
-        let who: Vec<String> = found.unseen.iter().map(|u| u.process.to_string()).collect();
-        eprintln!(
-            "vfio-display: {} processes may not be looked into, any may be a VMM: {}",
-            who.len(),
-            abbreviated(&who)
-        );
-        eprintln!("  be root, or have CAP_SYS_PTRACE");
+    sections.join("\n\n")
+}
+
+/// Names what may not be looked at, on standard error.
+fn warn_of_unseen(unseen: &[Unseen]) {
+    if unseen.is_empty() {
+        return;
     }
+    let who: Vec<String> = unseen.iter().map(|unseen| unseen.process.to_string()).collect();
+    let (count, who) = (who.len(), abbreviated(&who));
+    eprintln!("vfio-display: {count} processes may not be looked into, any may be a VMM: {who}");
+    eprintln!("  be root, or have CAP_SYS_PTRACE");
 }
 
 /// The first few of many.

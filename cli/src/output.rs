@@ -10,6 +10,15 @@ use vfio_display::Picture;
 
 use crate::exit::{Failure, Status};
 
+/// Prints `text` and the end of its line. A reader that has gone wants no more of it.
+pub(crate) fn say(text: &str) -> Result<(), Failure> {
+    let mut out = io::stdout().lock();
+    match writeln!(out, "{}", text.trim_end()).and_then(|()| out.flush()) {
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        done => done.map_err(|error| refused(Path::new("standard output"), error)),
+    }
+}
+
 /// How a picture is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Format {

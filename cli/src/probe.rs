@@ -10,21 +10,22 @@ use vfio_display::{Error, uapi};
 
 use crate::args::Probe;
 use crate::exit::Failure;
+use crate::output::say;
 
 pub(crate) fn run(args: &Probe, json: bool) -> Result<(), Failure> {
     let device = args.device.open()?;
     let survey = Survey::new(&device.gfx)?;
     let (dev, driver) = (args.device.dev.to_string(), device.driver.as_deref());
-    if json {
-        println!("{:#}", as_json(&dev, driver, &survey));
+    say(&if json {
+        format!("{:#}", as_json(&dev, driver, &survey))
     } else {
-        print(&dev, driver, &survey);
-    }
-    Ok(())
+        as_text(&dev, driver, &survey)
+    })
 }
 
-fn print(dev: &str, driver: Option<&str>, survey: &Survey) {
-    let row = |name: &str, text: &str| println!("{name:<10}{text}");
+fn as_text(dev: &str, driver: Option<&str>, survey: &Survey) -> String {
+    let mut lines = Vec::new();
+    let mut row = |name: &str, text: &str| lines.push(format!("{name:<10}{text}"));
     row("device", dev);
     if let Some(driver) = driver {
         row("driver", driver);
@@ -45,17 +46,15 @@ fn print(dev: &str, driver: Option<&str>, survey: &Survey) {
         None => row("EDID", "no region: the guest's modes can't be chosen from here"),
     }
     row("regions", &format!("{} reported by the device", survey.device.num_regions));
-    for region in survey.regions.iter().filter(|region| region.size > 0) {
-        println!("  {}", region_words(region));
-    }
-    if survey.quirks.is_empty() {
-        row("quirks", "none seen");
-    } else {
-        row("quirks", &format!("{} seen", survey.quirks.len()));
-        for quirk in &survey.quirks {
-            println!("  - {quirk}");
-        }
-    }
+    let regions = survey.regions.iter().filter(|region| region.size > 0);
+    lines.extend(regions.map(|region| format!("  {}", region_words(region))));
+    let quirks = match survey.quirks.len() {
+        0 => "none seen".to_owned(),
+        count => format!("{count} seen"),
+    };
+    lines.push(format!("{:<10}{quirks}", "quirks"));
+    lines.extend(survey.quirks.iter().map(|quirk| format!("  - {quirk}")));
+    lines.join("\n")
 }
 
 fn plane_words(state: &Result<PlaneState, Error>) -> String {

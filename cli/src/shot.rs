@@ -10,7 +10,7 @@ use vfio_display::{Display, Look, Picture};
 
 use crate::args::Shot;
 use crate::exit::{Failure, Status};
-use crate::output::Output;
+use crate::output::{Output, say};
 
 /// Between two looks at a display that is off.
 const PAUSE: Duration = Duration::from_millis(20);
@@ -26,11 +26,12 @@ pub(crate) fn run(args: &Shot, json: bool) -> Result<(), Failure> {
     let (plane, picture) = wait(&mut display, args.wait)?;
     output.write(&picture)?;
     if json {
-        println!("{}", report(args, &plane));
-    } else if !to_stdout {
-        println!("{}: {} {}", args.output.display(), plane.size, plane.fourcc);
+        say(&report(args, &plane).to_string())
+    } else if to_stdout {
+        Ok(())
+    } else {
+        say(&format!("{}: {} {}", args.output.display(), plane.size, plane.fourcc))
     }
-    Ok(())
 }
 
 /// Looks until there is a picture, for `limit` at most, and says what it waits for.

@@ -3,26 +3,29 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::os::fd::{AsRawFd as _, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd as _, AsRawFd as _, BorrowedFd, OwnedFd};
 use std::path::PathBuf;
 use std::sync::{Mutex, PoisonError};
 
 use rustix::fs::{FlockOperation, Mode, OFlags, flock, open};
-use rustix::io::Errno as Raw;
+use rustix::io::{Errno as Raw, fcntl_dupfd_cloexec};
 
 use super::process::{Process, Unseen};
 use super::{Host, Result};
-use crate::device::{DmabufId, RegionDevice};
-use crate::error::{Conflict, Error};
+use crate::device::{DmabufId, GfxDevice as _, RegionDevice, Vfio};
+use crate::error::{Call, Conflict, Error};
 use crate::uapi::PCI_CONFIG_REGION;
 
 /// Driver whose dma-bufs must not be exported twice, as it calls itself.
 ///
 /// The kernel's `samples/vfio-mdev/mbochs.c`, up to 6.12 at least, hands out the file of a
-/// dma-buf that is open without taking a reference, so the second close of it is a kernel BUG.
+/// dma-buf that is open without taking a reference, so that the first close frees it under the
+/// second: a BUG, or a CPU that spins for ever.
 const BREAKS: &str = "mbochs";
 /// Vendor and device id in the configuration space of an mbochs device.
 const BREAKS_PCI_IDS: [u8; 4] = [0x34, 0x12, 0x11, 0x11];
+/// Most dma-bufs of such a driver that are kept; a guest that makes more is up to no good.
+const MOST_KEPT: usize = 256;
 
 /// What to do where exporting a dma-buf may break the device's driver.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -82,8 +85,15 @@ pub(super) struct ExportGuard {
     owner_fd: i32,
     breaks: bool,
     on_conflict: OnConflict,
-    /// Taken at the first export and held as long as the device is.
-    lock: Mutex<Option<OwnedFd>>,
+    exports: Mutex<Exports>,
+}
+
+/// What is held from the first export on, as long as the device is.
+#[derive(Debug, Default)]
+struct Exports {
+    lock: Option<OwnedFd>,
+    /// Every dma-buf that was exported from a driver that breaks.
+    dmabufs: BTreeMap<u32, OwnedFd>,
 }
 
 impl ExportGuard {
@@ -93,19 +103,46 @@ impl ExportGuard {
         breaks: bool,
         on_conflict: OnConflict,
     ) -> Self {
-        Self { host: host.clone(), owner, owner_fd, breaks, on_conflict, lock: Mutex::new(None) }
+        Self { host: host.clone(), owner, owner_fd, breaks, on_conflict, exports: Mutex::default() }
+    }
+
+    /// Exports `id` from `device`, unless that may break its driver.
+    ///
+    /// From a driver that breaks, each id is exported once as long as the device is open, and
+    /// the first fd kept: mbochs counts the pages of a dma-buf when it makes the id, but gives
+    /// them back at each last close of a file, so a second one would take them from the guest.
+    pub(super) fn export(&self, id: DmabufId, device: &Vfio<OwnedFd>) -> Result<OwnedFd, Error> {
+        if !self.breaks {
+            return device.export_dmabuf(id);
+        }
+        let mut exports = self.exports.lock().unwrap_or_else(PoisonError::into_inner);
+        if !exports.dmabufs.contains_key(&id.0) {
+            let held = exports.dmabufs.len();
+            if held >= MOST_KEPT {
+                return Err(Error::TooManyDmabufs { held });
+            }
+            self.check(&mut exports, id, device.as_fd())?;
+            exports.dmabufs.insert(id.0, device.export_dmabuf(id)?);
+        }
+        fcntl_dupfd_cloexec(&exports.dmabufs[&id.0], 0)
+            .map_err(|errno| Call::ExportDmabuf(id).refused(errno))
     }
 
     /// Answers with an error where `id` must not be exported from `device`.
     ///
-    /// Looks each time, and not only the first: the VMM may begin to show its display when we
-    /// have long begun to.
-    pub(super) fn check(&self, id: DmabufId, device: BorrowedFd<'_>) -> Result<(), Error> {
-        if !self.breaks || self.on_conflict == OnConflict::Force {
+    /// Looks at each new id, and not only the first: the VMM may begin to show its display when
+    /// we have long begun to.
+    fn check(
+        &self,
+        exports: &mut Exports,
+        id: DmabufId,
+        device: BorrowedFd<'_>,
+    ) -> Result<(), Error> {
+        if self.on_conflict == OnConflict::Force {
             return Ok(());
         }
         let conflict = |why| Error::Conflict { id, why };
-        self.take_lock().map_err(conflict)?;
+        self.take_lock(&mut exports.lock).map_err(conflict)?;
         let found = self.conflict(device).map_err(|error| {
             let errno = error.errno().unwrap_or(Raw::IO).into();
             conflict(Conflict::Unknown { errno })
@@ -124,8 +161,7 @@ impl ExportGuard {
     /// same for both: `/proc/PID/fdinfo/FD` of the fd that the device was opened as. The device
     /// fd itself will not do, because a borrowed one is the same open file in both processes and
     /// a lock belongs to the open file; nor will its inode, which all anonymous files share.
-    fn take_lock(&self) -> Result<(), Conflict> {
-        let mut lock = self.lock.lock().unwrap_or_else(PoisonError::into_inner);
+    fn take_lock(&self, lock: &mut Option<OwnedFd>) -> Result<(), Conflict> {
         if lock.is_some() {
             return Ok(());
         }
@@ -197,7 +233,6 @@ pub(super) fn breaks(driver: Option<&str>, device: &impl RegionDevice) -> bool {
 #[cfg(test)]
 mod tests {
     use std::fs;
-    use std::os::fd::AsFd as _;
     use std::os::unix::fs::symlink;
 
     use super::*;
@@ -222,7 +257,11 @@ mod tests {
     }
 
     fn check(guard: &ExportGuard) -> Result<(), Error> {
-        guard.check(DmabufId(1), tempfile::tempfile().unwrap().as_fd())
+        if !guard.breaks {
+            return Ok(());
+        }
+        let mut exports = guard.exports.lock().unwrap();
+        guard.check(&mut exports, DmabufId(1), tempfile::tempfile().unwrap().as_fd())
     }
 
     fn guard(host: &Host, breaks: bool, on_conflict: OnConflict) -> ExportGuard {
@@ -289,9 +328,10 @@ mod tests {
         let host = Host::new();
         let first = ExportGuard::new(&host, owner, true, OnConflict::Refuse);
         let second = ExportGuard::new(&host, owner, true, OnConflict::Refuse);
-        first.take_lock().unwrap();
-        assert_eq!(second.take_lock(), Err(Conflict::Exporting { pid: owner.0 }));
-        drop(first);
-        second.take_lock().unwrap();
+        let (mut held, mut wanted) = (None, None);
+        first.take_lock(&mut held).unwrap();
+        assert_eq!(second.take_lock(&mut wanted), Err(Conflict::Exporting { pid: owner.0 }));
+        drop(held);
+        second.take_lock(&mut wanted).unwrap();
     }
 }

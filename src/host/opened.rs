@@ -126,7 +126,6 @@ impl GfxDevice for Opened {
         self.device.query_plane(plane, kind)
     }
     fn export_dmabuf(&self, id: DmabufId) -> Result<OwnedFd, Error> {
-        self.guard.check(id, self.device.as_fd())?;
-        self.device.export_dmabuf(id)
+        self.guard.export(id, &self.device)
     }
 }

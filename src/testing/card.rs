@@ -21,7 +21,7 @@ use crate::geometry::{Rect, Size};
 
 const WHITE: u32 = 0x00ff_ffff;
 const INK: u32 = 0x0010_141c;
-const GRID: u32 = 0x0046_5468;
+const GRID: u32 = 0x003a_465a;
 const TRACK: u32 = 0x0018_1e2a;
 const MOVER: u32 = 0x00ff_b020;
 
@@ -148,7 +148,7 @@ impl Card {
         let ramp = |x: u32| (x.saturating_sub(full_left) * 255 / full.max(1)).min(255);
         let part = |from: u32, to: u32| (at(from)..at(to)).contains(&row.y);
         if part(19, 32) {
-            self.bars(row, full_left, full, left..right, at(19));
+            self.bars(row, full_left, full, left..right, at(32));
         } else if part(32, 37) {
             row.paint(left, right, |x| ramp(x) * 0x0001_0101);
         } else if part(37, 40) {
@@ -171,14 +171,16 @@ impl Card {
         start: u32,
         full: u32,
         inside: std::ops::Range<u32>,
-        top: u32,
+        bottom: u32,
     ) {
         let edge = |bar: u32| start + full * bar / 8;
         for (bar, (colour, name, ink)) in (0..).zip(BARS) {
             let (from, to) = (edge(bar), edge(bar + 1));
             row.fill(from.max(inside.start), to.min(inside.end), colour);
             let scale = (to - from) / font::width(8);
-            let rect = text_rect(name.len() as u32, scale, (from + to) / 2, top + scale * 6);
+            // Low, where the circle is wide.
+            let top = bottom.saturating_sub(scale * 12);
+            let rect = text_rect(name.len() as u32, scale, (from + to) / 2, top);
             let fits = rect.x >= inside.start && rect.x + rect.width <= inside.end;
             if scale > 0 && fits {
                 row.text(&Text { letters: Letters::new(&[name]), rect, scale, colour: ink });
@@ -239,7 +241,7 @@ impl Card {
         }
     }
 
-    /// The square: two of its sides fit between the ends of the strip at any size.
+    /// The square that runs to and fro.
     fn mover(&self) -> Rect {
         let strip = self.strip();
         let side = strip.height.min(strip.width);
@@ -287,5 +289,63 @@ impl Card {
         }
         row.fill(0, 1, WHITE);
         row.fill(width - 1, width, WHITE);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SIZES: [(u32, u32); 9] = [
+        (1024, 768),
+        (320, 200),
+        (64, 64),
+        (65, 131),
+        (1366, 768),
+        (200, 1200),
+        (3000, 64),
+        (7, 5),
+        (1, 1),
+    ];
+
+    #[test]
+    fn frames_differ_where_they_say_and_nowhere_else() {
+        for (width, height) in SIZES {
+            for n in [0, 1, 9, 99, 1000, u64::MAX] {
+                let card = Card::new(Size::new(width, height), n);
+                let next = Card::new(Size::new(width, height), n.wrapping_add(1));
+                let moving = card.moving();
+                let (before, after) = (card.picture(), next.picture());
+                let mut differ = 0;
+                for (at, (a, b)) in (0..).zip(before.iter().zip(&after)) {
+                    let (x, y) = (at % width, at / width);
+                    let inside = |r: &Rect| {
+                        (r.x..r.x + r.width).contains(&x) && (r.y..r.y + r.height).contains(&y)
+                    };
+                    differ += u32::from(a != b);
+                    assert!(a == b || moving.iter().any(inside), "{width}x{height} {n}: {x},{y}");
+                }
+                assert!(differ > 0 || width.min(height) < 64, "{width}x{height} {n}: frozen");
+            }
+        }
+    }
+
+    #[test]
+    fn the_outermost_pixels_tell_a_cropped_picture() {
+        for (width, height) in SIZES {
+            let card = Card::new(Size::new(width, height), 5);
+            for (x, y) in [(0, 0), (width - 1, 0), (0, height - 1), (width - 1, height - 1)] {
+                assert_eq!(card.pixel(x, y), WHITE, "{width}x{height}: {x},{y}");
+            }
+        }
+    }
+
+    #[test]
+    fn corners_and_bars_have_their_colours() {
+        let card = Card::new(Size::new(1024, 768), 0);
+        let corners = [(5, 5), (1018, 5), (5, 762), (1018, 762)];
+        assert_eq!(corners.map(|(x, y)| card.pixel(x, y)), CORNERS);
+        let bar = |at: u32| card.pixel(512 - 302 + 75 * at + 37, 300);
+        assert_eq!([0, 1, 2, 3, 4, 5, 6, 7].map(bar), BARS.map(|(colour, ..)| colour));
     }
 }

@@ -254,3 +254,44 @@ fn sparse_cap(offset: u64, len: u64) -> Vec<u8> {
     bytes.extend(len.to_ne_bytes());
     bytes
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The words of an answer of `len` bytes, or why there is none.
+    fn ask(personality: Personality, index: u32, len: usize) -> Result<Vec<u32>> {
+        let mut answer = vec![0x5A; len];
+        Layout::new(personality, Size::new(64, 64)).answer(index, &mut answer)?;
+        let word = |bytes: &[u8]| u32::from_ne_bytes(bytes.try_into().unwrap());
+        Ok(answer.chunks_exact(4).map(word).collect())
+    }
+
+    #[test]
+    fn mbochs_refuses_more_room_than_it_can_fill() {
+        for index in [0, 7, 9] {
+            assert_eq!(ask(Personality::Mbochs, index, 49), Err(Errno::INVAL));
+            assert_eq!(ask(Personality::Mbochs, index, 512), Err(Errno::INVAL));
+            assert!(ask(Personality::Mbochs, index, 48).is_ok());
+        }
+        let head = ask(Personality::Mbochs, 9, 32).unwrap();
+        assert_eq!(head, [48, 11, 9, 32, 4096, 0, 8192, 0], "the chain is announced at once");
+    }
+
+    #[test]
+    fn nvidia_fills_nothing_before_the_full_size() {
+        let head = ask(Personality::Nvidia, 9, 32).unwrap();
+        assert_eq!(head, [64, 0, 9, 0, 0, 0, 0, 0]);
+        let full = ask(Personality::Nvidia, 9, 64).unwrap();
+        assert_eq!(full[..6], [64, 15, 9, 32, 16 << 20, 0]);
+    }
+
+    #[test]
+    fn the_kernel_s_own_code_tells_the_length_and_no_chain_yet() {
+        let head = ask(Personality::GvtG, 10, 32).unwrap();
+        assert_eq!(head[..6], [48, 11, 10, 0, 128, 0]);
+        assert_eq!(ask(Personality::GvtG, 10, 48).unwrap()[3], 32);
+        assert_eq!(ask(Personality::VfioPci, 8, 32), Err(Errno::INVAL));
+        assert_eq!(ask(Personality::Mdpy, 15, 32), Err(Errno::INVAL));
+    }
+}

@@ -166,7 +166,10 @@ impl Mock {
             return Ok(());
         };
         let before = vbe.clone();
-        let row = u32::from(slot).checked_mul(size.height);
+        let stride = vbe.framebuffer().map_or(0, |(shape, _)| shape.stride);
+        // Only a framebuffer that starts on a page can be exported.
+        let rows = size.height.next_multiple_of(4096 >> stride.trailing_zeros().min(12));
+        let row = u32::from(slot).checked_mul(rows);
         let row = row.and_then(|row| u16::try_from(row).ok()).ok_or(KernelErrno::INVAL)?;
         vbe.set(Register::YOffset, row);
         if vbe.framebuffer().is_none() {

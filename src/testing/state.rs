@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use rustix::io::{Errno, Result};
 
+use super::drawing::{Cursor, Framebuffer};
 use super::edid::EdidRegion;
 use super::layout::{Content, Layout};
 use super::memory::{PAGE, Pixels, memfd, read_at, write_at};
@@ -14,7 +15,7 @@ use super::mode::Mode;
 use super::op::{Op, Script};
 use super::pci::config_space;
 use super::personality::Personality;
-use super::planes::{Cursor, Exported, Framebuffer};
+use super::planes::Exported;
 use super::vbe::Vbe;
 use crate::geometry::Size;
 use crate::uapi::PlaneInfo;

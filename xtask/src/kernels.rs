@@ -40,10 +40,18 @@ impl Series {
 
 const SAMPLES: &[&str] = &["mdpy.c", "mdpy-defs.h", "mbochs.c"];
 
-/// As shipped, mbochs exports its dma-bufs read-only, and refuses a read-only mapping: no CPU can
-/// look at them. A test of what is in one needs a driver that lets it.
-const READ_ONLY_EXPORT: &str = "\texp_info.priv = dmabuf;\n";
-const READ_WRITE_EXPORT: &str = "\texp_info.priv = dmabuf;\n\texp_info.flags = O_RDWR;\n";
+/// What is changed in the second copy of mbochs: text that is there once, and what replaces it.
+const READ_WRITE: [(&str, &str); 2] = [
+    // As shipped, it exports its dma-bufs read-only, and refuses a read-only mapping: no CPU can
+    // look at them. A test of what is in one needs a driver that lets it.
+    ("\texp_info.priv = dmabuf;\n", "\texp_info.priv = dmabuf;\n\texp_info.flags = O_RDWR;\n"),
+    // As shipped, it gives a dma-buf's pages back at each last close of a file of it, though it
+    // counted them once: the second picture that a new process takes frees the guest's pages.
+    (
+        "\tfor (pg = 0; pg < dmabuf->pagecount; pg++)\n\t\tput_page(dmabuf->pages[pg]);\n\n",
+        "\tif (dmabuf->unlinked)\n\t\tfor (pg = 0; pg < dmabuf->pagecount; pg++)\n\t\t\tput_page(dmabuf->pages[pg]);\n\n",
+    ),
+];
 
 /// Never used in a virtual machine without such hardware, and two thirds of the package.
 const NOT_UNPACKED: &[&str] = &[
@@ -147,7 +155,7 @@ impl Kernel {
             copy(&self.directory.join("source").join(sample), &build.join(sample))?;
         }
         let shipped = fs::read_to_string(build.join("mbochs.c"))?;
-        fs::write(read_write.join("mbochs.c"), export_read_write(&shipped)?)?;
+        fs::write(read_write.join("mbochs.c"), patch_read_write(&shipped)?)?;
         fs::write(build.join("Makefile"), "obj-m := mdpy.o mbochs.o\n")?;
         fs::write(read_write.join("Makefile"), "obj-m := mbochs.o\n")?;
 
@@ -280,10 +288,14 @@ fn decompress_image(image: &Path, into: &Path) -> Result<()> {
     Ok(())
 }
 
-fn export_read_write(mbochs: &str) -> Result<String> {
-    let found = mbochs.matches(READ_ONLY_EXPORT).count();
-    ensure!(found == 1, "mbochs.c: {READ_ONLY_EXPORT:?} is there {found} times, not once");
-    Ok(mbochs.replace(READ_ONLY_EXPORT, READ_WRITE_EXPORT))
+fn patch_read_write(mbochs: &str) -> Result<String> {
+    let mut patched = mbochs.to_owned();
+    for (old, new) in READ_WRITE {
+        let found = patched.matches(old).count();
+        ensure!(found == 1, "mbochs.c: {old:?} is there {found} times, not once");
+        patched = patched.replace(old, new);
+    }
+    Ok(patched)
 }
 
 /// The .deb file of a package: NAME_VERSION_ARCHITECTURE.deb.
@@ -319,10 +331,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_export_is_patched_once_or_not_at_all() {
-        let patched = export_read_write("a\n\texp_info.priv = dmabuf;\nb").unwrap();
-        assert_eq!(patched, "a\n\texp_info.priv = dmabuf;\n\texp_info.flags = O_RDWR;\nb");
-        assert!(export_read_write("a").is_err());
-        assert!(export_read_write(&READ_ONLY_EXPORT.repeat(2)).is_err());
+    fn the_driver_is_patched_once_or_not_at_all() {
+        let shipped: String = READ_WRITE.iter().map(|(old, _)| format!("a\n{old}b")).collect();
+        let patched = patch_read_write(&shipped).unwrap();
+        assert!(READ_WRITE.iter().all(|(_, new)| patched.contains(new)));
+        assert!(patch_read_write("a").is_err());
+        assert!(patch_read_write(&shipped.repeat(2)).is_err());
     }
 }
