@@ -55,7 +55,7 @@ fn mbochs_can_be_exchanged() {
 #[ignore = "needs the testbed: cargo xtask test"]
 fn a_guest_draws_what_it_is_told() {
     let mdev = Mdev::create("mbochs-medium");
-    let guest = Guest::start(&mdev, &[]);
+    let mut guest = Guest::start(&mdev, &[]);
     let first = guest.fb(1);
     assert_eq!((first.width, first.height), (1024, 768));
     assert_eq!(first.bits_per_pixel, 32);

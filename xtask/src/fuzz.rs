@@ -41,7 +41,7 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode> {
     }
 
     let mut lines = Vec::new();
-    let mut findings = 0;
+    let mut bad = 0;
     for target in all {
         if !options.target.is_empty() && !options.target.iter().any(|name| name == target) {
             continue;
@@ -49,12 +49,12 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode> {
         headline(&format!("fuzz {target}"));
         let start = Instant::now();
         let outcome = toolchain.fuzz(target, options.seconds)?;
-        findings += usize::from(!outcome.clean);
+        bad += usize::from(outcome.verdict != Verdict::Clean);
         lines.push(format!(
             "{target:<20} {:>12} executions {:>7.1} s  {}",
             outcome.executions.map_or_else(|| "?".to_owned(), |number| number.to_string()),
             start.elapsed().as_secs_f64(),
-            if outcome.clean { "no finding" } else { "FINDING" },
+            outcome.verdict.text(),
         ));
     }
     headline("summary");
@@ -62,7 +62,7 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode> {
     for line in &lines {
         println!("{line}");
     }
-    Ok(if findings == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    Ok(if bad == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 /// Sanitizers are behind unstable flags of the compiler.
@@ -76,7 +76,25 @@ enum Toolchain {
 #[derive(Debug)]
 struct Outcome {
     executions: Option<u64>,
-    clean: bool,
+    verdict: Verdict,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Verdict {
+    Clean,
+    Finding,
+    /// It did not build, or executed nothing: no proof of anything.
+    NotRun,
+}
+
+impl Verdict {
+    fn text(self) -> &'static str {
+        match self {
+            Self::Clean => "no finding",
+            Self::Finding => "FINDING",
+            Self::NotRun => "DID NOT RUN",
+        }
+    }
 }
 
 impl Toolchain {
@@ -142,9 +160,12 @@ impl Toolchain {
             }
         }
         let status = child.wait()?;
-        // A run that ends well without having run anything is no proof.
-        let clean = status.success() && executions.is_some_and(|number| number > 0);
-        Ok(Outcome { executions, clean })
+        let verdict = match (status.success(), executions) {
+            (_, None | Some(0)) => Verdict::NotRun,
+            (true, Some(_)) => Verdict::Clean,
+            (false, Some(_)) => Verdict::Finding,
+        };
+        Ok(Outcome { executions, verdict })
     }
 }
 

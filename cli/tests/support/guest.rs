@@ -9,10 +9,8 @@ use std::time::{Duration, Instant};
 
 use super::{Mdev, testbed, wait_for};
 
-/// Seen: 7 to 16 s. A guest that lost its timer (see `Guest::start`) never gets there.
-const BOOT: Duration = Duration::from_secs(60);
+/// A boot takes 7 to 16 s, everything else less than one.
 const ROUND: Duration = Duration::from_secs(60);
-const TRIES: usize = 3;
 
 /// A running VMM; killed when dropped.
 #[derive(Debug)]
@@ -35,25 +33,10 @@ pub(crate) struct Framebuffer {
 impl Guest {
     /// Boots it on a device, with more arguments for QEMU, and returns when its console is on the
     /// screen and `fb(1)` can be read.
-    ///
-    /// Under L1's emulated SVM about one boot in ten loses its timer interrupt and stands still
-    /// (RCU stall on its serial port), so a boot that gets nowhere is tried again.
     pub(crate) fn start(mdev: &Mdev, extra: &[&str]) -> Self {
-        for attempt in 1..=TRIES {
-            let mut guest = Self::spawn(mdev, extra);
-            let start = Instant::now();
-            while start.elapsed() < BOOT {
-                if guest.directory.join("share/ready-1").exists() {
-                    return guest;
-                }
-                if let Some(status) = guest.qemu.try_wait().expect("QEMU is our child") {
-                    panic!("QEMU: {status}\n{}", guest.log());
-                }
-                std::thread::sleep(Duration::from_millis(50));
-            }
-            eprintln!("boot {attempt} of {TRIES} got nowhere:\n{}", guest.log());
-        }
-        panic!("no guest after {TRIES} boots of {BOOT:?}");
+        let mut guest = Self::spawn(mdev, extra);
+        guest.wait_ready(1);
+        guest
     }
 
     fn spawn(mdev: &Mdev, extra: &[&str]) -> Self {
@@ -96,10 +79,13 @@ impl Guest {
     }
 
     /// Waits until the guest has written its N-th framebuffer.
-    pub(crate) fn wait_ready(&self, n: usize) {
+    pub(crate) fn wait_ready(&mut self, n: usize) {
         let ready = self.directory.join(format!("share/ready-{n}"));
         let start = Instant::now();
         while !ready.exists() {
+            if let Some(status) = self.qemu.try_wait().expect("QEMU is our child") {
+                panic!("QEMU: {status}\n{}", self.log());
+            }
             assert!(start.elapsed() < ROUND, "no ready-{n} within {ROUND:?}\n{}", self.log());
             std::thread::sleep(Duration::from_millis(50));
         }
@@ -107,7 +93,7 @@ impl Guest {
 
     /// Runs a shell script in the guest as root, after which it writes its N-th framebuffer
     /// (N = 2, 3, …); answers with what the script printed.
-    pub(crate) fn go(&self, n: usize, script: &str) -> String {
+    pub(crate) fn go(&mut self, n: usize, script: &str) -> String {
         let share = self.directory.join("share");
         let partial = share.join(".go");
         fs::write(&partial, script).expect("/tmp can be written");
