@@ -4,7 +4,8 @@
 //! [`Edid`] says what monitor it is to be and [`Edid::encode`] makes the bytes, as far as
 //! [`Limits`] let it. [`EdidPort`] writes them to a device's EDID region, which is told apart by
 //! its type (`VFIO_REGION_SUBTYPE_GFX_EDID` of `<linux/vfio.h>`); any device may have one, whatever
-//! its planes are.
+//! its planes are. [`Debounce`] keeps a viewer that drags its window's edge from plugging in a
+//! monitor a frame.
 //!
 //! ```
 //! use vfio_display::edid::{Edid, Limits};
@@ -23,6 +24,7 @@
 //! Layouts: VESA E-EDID 1.4 for the base block, CTA-861-G and DisplayID 1.3 for extensions.
 
 mod base;
+mod debounce;
 mod error;
 mod extension;
 mod fit;
@@ -34,6 +36,7 @@ use crate::error::Result;
 use crate::geometry::Size;
 use crate::input::UiInfo;
 
+pub use self::debounce::{Debounce, QUIET, SPACING};
 pub use self::error::{EdidError, Step};
 pub use self::fit::{Limits, MAX_SIDE, MIN_SIDE, Note, mode_size};
 pub use self::port::{EdidPort, LINK_TRIES, MAX_REACH, Progress, UNPLUG_PAUSE};
