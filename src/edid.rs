@@ -28,6 +28,9 @@ mod debounce;
 mod error;
 mod extension;
 mod fit;
+#[cfg(any(test, feature = "fuzzing"))]
+#[doc(hidden)]
+pub mod fuzz;
 mod port;
 mod registers;
 mod timing;
