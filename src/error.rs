@@ -8,6 +8,7 @@
 use std::{fmt, io};
 
 use crate::device::{DmabufId, PlaneKind, PlaneType, RegionIndex};
+use crate::edid::EdidError;
 use crate::format::{Fourcc, Modifier, unsupported_name};
 use crate::plane::PlaneError;
 use crate::region::RegionError;
@@ -87,6 +88,9 @@ pub enum Error {
         /// Why it does not offer regions.
         region: Errno,
     },
+    /// The guest could not be given another monitor.
+    #[error("EDID: {0}")]
+    Edid(#[from] EdidError),
     /// The device, or the process that it was borrowed from, is no longer there.
     #[error("the device is gone: {0}")]
     Gone(Gone),
@@ -107,8 +111,10 @@ impl Error {
     /// EINVAL from GVT-g), and a dma-buf that was just described may be gone when it is exported.
     pub fn is_transient(&self) -> bool {
         use rustix::io::Errno as E;
-        let Self::Refused { call, errno } = self else {
-            return false;
+        let (call, errno) = match self {
+            Self::Refused { call, errno } => (call, errno),
+            Self::Edid(EdidError::Step { error, .. }) => return error.is_transient(),
+            _ => return false,
         };
         let errno = E::from_raw_os_error(errno.0);
         match call {
@@ -128,6 +134,7 @@ impl Error {
             Self::Refused { errno, .. } => {
                 matches!(E::from_raw_os_error(errno.0), E::NODEV | E::NXIO)
             }
+            Self::Edid(EdidError::Step { error, .. }) => error.is_gone(),
             _ => false,
         }
     }
@@ -136,6 +143,7 @@ impl Error {
     pub fn errno(&self) -> Option<Errno> {
         match self {
             Self::Refused { errno, .. } | Self::NotMappable { errno, .. } => Some(*errno),
+            Self::Edid(EdidError::Step { error, .. }) => error.errno(),
             _ => None,
         }
     }
