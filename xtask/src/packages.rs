@@ -29,12 +29,25 @@ const PROGRAMS: &[&str] = &[
     "zstd",
 ];
 
+/// What some tests compare this project with, installed where missing.
+const PEERS: &[&str] = &["edid-decode", "libpixman-1-0", "qemu-system-x86", "seabios"];
+
 const ELSEWHERE: &str = "the testbed takes QEMU and its kernels from Debian 12: run this in a \
     Debian 12 container or machine, or leave the testbed out with --skip vm";
 
-/// Installs what is missing, or says exactly what that is.
+/// Installs what the testbed needs.
 pub(crate) fn install_programs() -> Result<()> {
-    let missing = missing(PROGRAMS)?;
+    install(PROGRAMS)
+}
+
+/// Installs what tests beside other programs need.
+pub(crate) fn install_peers() -> Result<()> {
+    install(PEERS)
+}
+
+/// Installs what is missing, or says exactly what that is.
+fn install(packages: &[&'static str]) -> Result<()> {
+    let missing = missing(packages)?;
     if missing.is_empty() {
         return Ok(());
     }

@@ -43,12 +43,24 @@ impl Binary {
         Ok(list.lines().filter_map(|line| line.strip_suffix(": test")).map(str::to_owned).collect())
     }
 
-    /// Runs it on this machine. Its ignored tests count as skipped unless L1 runs them next.
-    pub(crate) fn run(&self, filter: Option<&str>, ignored_is_skipped: bool) -> Result<Tally> {
+    /// Runs its ignored tests on this machine, one after the other: each starts programs, and
+    /// takes their time.
+    pub(crate) fn run_ignored(&self, filter: Option<&str>) -> Result<Tally> {
+        println!("--- {}", self.name);
+        let mut test = self.command(filter);
+        Ok(stream(test.args(["--ignored", "--test-threads=1"]), &self.name, true)?.0)
+    }
+
+    fn command(&self, filter: Option<&str>) -> Command {
         let mut test = Command::new(&self.executable);
         test.current_dir(&self.package).env("CARGO_MANIFEST_DIR", &self.package).args(filter);
+        test
+    }
+
+    /// Runs it on this machine. Its ignored tests count as skipped unless a later step runs them.
+    pub(crate) fn run(&self, filter: Option<&str>, ignored_is_skipped: bool) -> Result<Tally> {
         println!("--- {}", self.name);
-        let (mut tally, tests) = stream(&mut test, &self.name, ignored_is_skipped)?;
+        let (mut tally, tests) = stream(&mut self.command(filter), &self.name, ignored_is_skipped)?;
         if tests == 0 && filter.is_none() && matches!(self.kind.as_str(), "test" | "lib") {
             tally.fail(format!("{} has no tests", self.name));
         }

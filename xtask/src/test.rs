@@ -10,6 +10,7 @@ use clap::{Args, ValueEnum};
 use crate::command::{self, cargo, headline};
 use crate::device;
 use crate::kernels::Series;
+use crate::packages;
 use crate::suite::{self, Binary};
 use crate::tally::Tally;
 use crate::vm::Machine;
@@ -45,6 +46,8 @@ enum Step {
     Features,
     /// All tests that need no virtual machine, doc tests included
     Unit,
+    /// Tests beside other programs, which are installed: decoders, viewers, firmware
+    Peers,
     /// The tests on real kernel drivers, in L1, on each kernel
     Vm,
 }
@@ -101,6 +104,7 @@ impl Step {
             Self::Doc => one("doc", Box::new(|_| doc())),
             Self::Features => one("features", Box::new(|_| features())),
             Self::Unit => one("unit", Box::new(unit)),
+            Self::Peers => one("peers", Box::new(peers)),
             Self::Vm => options
                 .kernels()
                 .into_iter()
@@ -162,11 +166,11 @@ fn features() -> Result<Option<Tally>> {
 
 fn unit(options: &Options) -> Result<Option<Tally>> {
     let filter = options.filter.as_deref();
-    let kernel_tests_follow = options.includes(Step::Vm);
     let mut tally = Tally::default();
     for binary in suite::build()? {
-        let ignored_is_skipped = !(binary.needs_kernel() && kernel_tests_follow);
-        tally += binary.run(filter, ignored_is_skipped)?;
+        // What is ignored here is run by a later step, if that is not left out.
+        let later = if binary.needs_kernel() { Step::Vm } else { Step::Peers };
+        tally += binary.run(filter, !options.includes(later))?;
     }
     println!("--- doc tests");
     let mut doc = cargo();
@@ -175,6 +179,17 @@ fn unit(options: &Options) -> Result<Option<Tally>> {
         doc.args(["--", filter]);
     }
     tally += suite::stream(&mut doc, "doc", true)?.0;
+    Ok(Some(tally))
+}
+
+fn peers(options: &Options) -> Result<Option<Tally>> {
+    packages::install_peers()?;
+    let mut tally = Tally::default();
+    for binary in suite::build()?.iter().filter(|binary| !binary.needs_kernel()) {
+        if !binary.ignored_tests(options.filter.as_deref())?.is_empty() {
+            tally += binary.run_ignored(options.filter.as_deref())?;
+        }
+    }
     Ok(Some(tally))
 }
 
