@@ -1,0 +1,74 @@
+// SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
+//! A virtual machine out of KVM: memory, interrupt controllers, one vCPU at the reset vector.
+
+#![allow(unsafe_code, reason = "KVM is told of memory by address, which cannot be checked")]
+
+use anyhow::{Context, Result};
+use kvm_bindings::{
+    KVM_MAX_CPUID_ENTRIES, KVM_MEM_READONLY, kvm_pit_config, kvm_userspace_memory_region,
+};
+use kvm_ioctls::{Kvm, VcpuFd, VmFd};
+use vm_memory::{Address, GuestAddress, GuestMemoryBackend, GuestMemoryMmap, GuestMemoryRegion};
+
+/// A virtual machine. KVM has its memory mapped as long as it lives, so it is dropped first.
+#[derive(Debug)]
+pub(crate) struct Machine {
+    pub(crate) vm: VmFd,
+    kvm: Kvm,
+    slots: u32,
+    /// Keeps what `vm` maps.
+    memory: Vec<GuestMemoryMmap>,
+}
+
+impl Machine {
+    pub(crate) fn new() -> Result<Self> {
+        let kvm = Kvm::new().context("/dev/kvm")?;
+        let vm = kvm.create_vm().context("KVM_CREATE_VM")?;
+        // Three pages that nothing else uses, just below the firmware: Intel's virtual 8086 mode
+        // takes them for running real mode.
+        vm.set_tss_address(0xfffb_d000).context("KVM_SET_TSS_ADDR")?;
+        vm.create_irq_chip().context("KVM_CREATE_IRQCHIP")?;
+        let pit =
+            kvm_pit_config { flags: kvm_bindings::KVM_PIT_SPEAKER_DUMMY, ..Default::default() };
+        vm.create_pit2(pit).context("KVM_CREATE_PIT2")?;
+        Ok(Self { vm, kvm, slots: 0, memory: Vec::new() })
+    }
+
+    /// Gives the guest `memory`.
+    pub(crate) fn add_memory(&mut self, memory: &GuestMemoryMmap, read_only: bool) -> Result<()> {
+        for region in memory.iter() {
+            let slot = kvm_userspace_memory_region {
+                slot: self.slots,
+                guest_phys_addr: region.start_addr().raw_value(),
+                memory_size: region.len(),
+                userspace_addr: memory.get_host_address(region.start_addr())? as u64,
+                flags: if read_only { KVM_MEM_READONLY } else { 0 },
+            };
+            // SAFETY: the address is of a mapping of that length that belongs to `memory`. A
+            // clone of it, below, keeps the mapping until after the machine is gone; and the rest
+            // of this program reaches it only through vm-memory, which expects others to write.
+            unsafe { self.vm.set_user_memory_region(slot) }
+                .with_context(|| format!("KVM_SET_USER_MEMORY_REGION {slot:x?}"))?;
+            self.slots += 1;
+        }
+        self.memory.push(memory.clone());
+        Ok(())
+    }
+
+    /// The only vCPU, as it is after power-on: about to run what is 16 bytes below 4 GiB.
+    pub(crate) fn vcpu(&self) -> Result<VcpuFd> {
+        let vcpu = self.vm.create_vcpu(0).context("KVM_CREATE_VCPU")?;
+        let cpuid = self
+            .kvm
+            .get_supported_cpuid(KVM_MAX_CPUID_ENTRIES)
+            .context("KVM_GET_SUPPORTED_CPUID")?;
+        vcpu.set_cpuid2(&cpuid).context("KVM_SET_CPUID2")?;
+        Ok(vcpu)
+    }
+}
+
+/// The memory that `KVM_SET_USER_MEMORY_REGION` of [`Machine::add_memory`] takes.
+pub(crate) fn allocate(ranges: &[(u64, usize)]) -> Result<GuestMemoryMmap> {
+    let ranges: Vec<_> = ranges.iter().map(|&(at, len)| (GuestAddress(at), len)).collect();
+    Ok(GuestMemoryMmap::from_ranges(&ranges)?)
+}
