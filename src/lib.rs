@@ -60,6 +60,8 @@ pub mod input;
 pub mod picture;
 pub mod plane;
 pub mod quirk;
+#[cfg(feature = "ramfb")]
+pub mod ramfb;
 pub mod region;
 mod scanout;
 pub mod schedule;
