@@ -1,67 +1,85 @@
 // SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
-//! spike
+//! A VMM small enough to read, that boots real firmware and shows its screen.
+//!
+//! What is of interest to other VMMs is in [`firmware`], where the boot display's file goes into
+//! fw_cfg, and in [`screen`], where the display is looked at. The rest is a PC, as far as SeaBIOS
+//! needs one.
+
+mod firmware;
 mod kvm;
 mod pci;
 mod ports;
-use anyhow::Result;
-use kvm_ioctls::VcpuExit;
+mod screen;
+mod shot;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::thread;
 use std::time::{Duration, Instant};
-use vfio_display_fw_cfg::{FwCfg, Item};
-use vm_memory::{Bytes, GuestAddress};
+
+use anyhow::{Context, Result, bail};
+use clap::Parser;
+
+use crate::firmware::Firmware;
+use crate::kvm::Machine;
+use crate::ports::{Log, Ports};
+use crate::screen::Screen;
+
+/// What SeaBIOS prints when it has nothing more to do.
+const FINISHED: &str = "No bootable device.";
+
+/// How often the screen is looked at.
+const POLL: Duration = Duration::from_millis(50);
+
+/// Boots SeaBIOS in KVM and shows its screen.
+#[derive(Debug, Parser)]
+struct Args {
+    /// File to write the screen to, .png or .ppm, once the firmware has found nothing to boot
+    #[arg(long, value_name = "FILE")]
+    shot: PathBuf,
+    /// Seconds after which the screen is taken as it is
+    #[arg(long, default_value_t = 60)]
+    seconds: u64,
+    /// MiB of memory
+    #[arg(long, default_value_t = 256, value_parser = clap::value_parser!(u32).range(16..=2048))]
+    memory: u32,
+    /// Print what the firmware logs
+    #[arg(long)]
+    log: bool,
+    #[command(flatten)]
+    firmware: firmware::Files,
+}
+
 fn main() -> Result<()> {
-    let ram = 256u64 << 20;
-    let bios = std::fs::read("/usr/share/seabios/bios-256k.bin")?;
-    let memory = kvm::allocate(&[(0, 0xa0000), (0xc0000, ram as usize - 0xc0000)])?;
-    let rom = kvm::allocate(&[((1u64 << 32) - bios.len() as u64, bios.len())])?;
-    rom.write_slice(&bios, GuestAddress((1u64 << 32) - bios.len() as u64))?;
-    memory.write_slice(&bios[bios.len() - 0x20000..], GuestAddress(0xe0000))?;
-    let mut m = kvm::Machine::new()?;
-    m.add_memory(&memory, false)?;
-    m.add_memory(&rom, true)?;
-    let mut f = FwCfg::new();
-    let mut e820 = Vec::new();
-    for (a, l) in [(0u64, ram)] {
-        e820.extend(a.to_le_bytes());
-        e820.extend(l.to_le_bytes());
-        e820.extend(1u32.to_le_bytes());
-    }
-    f.add_file("etc/e820", Item::bytes(e820))?;
-    f.add_file("etc/boot-fail-wait", Item::bytes(u32::MAX.to_le_bytes()))?;
-    f.add_file(
-        "vgaroms/vgabios-ramfb.bin",
-        Item::bytes(std::fs::read("/usr/share/seabios/vgabios-ramfb.bin")?),
-    )?;
-    f.add_file("etc/ramfb", Item::writable([0; 28], |o, b| eprintln!("RAMFB {o} {b:x?}")))?;
-    let mut vcpu = m.vcpu()?;
-    let mut p = ports::Ports::new(memory, f, ram);
-    let log = p.log.clone();
-    std::thread::spawn(move || {
-        loop {
-            match vcpu.run() {
-                Ok(VcpuExit::IoIn(port, d)) => p.read(port, d),
-                Ok(VcpuExit::IoOut(port, d)) => p.write(port, d),
-                Ok(VcpuExit::MmioRead(_a, d)) => d.fill(0xff),
-                Ok(VcpuExit::MmioWrite(_, _)) => {}
-                Ok(VcpuExit::Hlt) => {
-                    eprintln!("hlt");
-                }
-                Ok(o) => {
-                    eprintln!("exit {o:?}");
-                    break;
-                }
-                Err(e) => {
-                    eprintln!("err {e}");
-                    if e.errno() != 4 {
-                        break;
-                    }
-                }
-            }
+    let args = Args::parse();
+    let Firmware { memory, rom, fw_cfg, ramfb } = Firmware::load(&args.firmware, args.memory)?;
+
+    let mut machine = Machine::new()?;
+    machine.add_memory(&memory, false)?;
+    machine.add_memory(&rom, true)?;
+    let ports = Ports::new(memory.clone(), fw_cfg, u64::from(args.memory) << 20);
+    let log = ports.log.clone();
+    let vcpu = Arc::new(machine).vcpu(ports)?;
+    let vcpu = thread::Builder::new().name("vcpu".into()).spawn(move || vcpu.run())?;
+
+    let mut screen = Screen::new(ramfb);
+    let end = Instant::now() + Duration::from_secs(args.seconds);
+    while !finished(&log, &screen) && Instant::now() < end {
+        if vcpu.is_finished() {
+            return vcpu.join().unwrap_or_else(|_| bail!("the vCPU's thread panicked"));
         }
-    });
-    let t = Instant::now();
-    while t.elapsed() < Duration::from_secs(20) && !log.has("No bootable") {
-        std::thread::sleep(Duration::from_millis(100));
+        thread::sleep(POLL);
+        screen.poll(&memory);
     }
-    println!("{}\n{:?}", log.text(), t.elapsed());
-    Ok(())
+    if args.log {
+        eprint!("{}", log.text());
+    }
+    let picture = screen.picture().context("the firmware has not set a mode")?;
+    eprintln!("{} in generation {}", picture.size(), screen.generation());
+    shot::write(&args.shot, picture)
+}
+
+/// Whether the last line was printed, and then nothing changed on the screen.
+fn finished(log: &Log, screen: &Screen) -> bool {
+    log.has(FINISHED) && screen.still_for() >= 10
 }

@@ -85,12 +85,15 @@ impl Ports {
 }
 
 /// The battery-backed memory as firmware expects it: a clock that is not being set, in 24 hours
-/// and BCD, with good power; and the size of RAM above 1 MiB in KiB and above 16 MiB in 64 KiB.
+/// and BCD, with good power; the size of RAM above 1 MiB in KiB and above 16 MiB in 64 KiB; and the
+/// order of booting, hard disk, floppy and CD, in which QEMU has it.
 fn cmos(ram: u64) -> [u8; 128] {
     let mut cmos = [0; 128];
     cmos[0x0a] = 0x26;
     cmos[0x0b] = 0x02;
     cmos[0x0d] = 0x80;
+    cmos[0x3d] = 0x12;
+    cmos[0x38] = 0x30;
     let low = u16::try_from((ram >> 10).saturating_sub(1 << 10)).unwrap_or(u16::MAX);
     let high = u16::try_from((ram >> 16).saturating_sub(1 << 8)).unwrap_or(u16::MAX);
     for (at, value) in [(0x17, low), (0x30, low), (0x34, high)] {
