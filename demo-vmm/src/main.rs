@@ -22,11 +22,14 @@ use clap::Parser;
 
 use crate::firmware::Firmware;
 use crate::kvm::Machine;
-use crate::ports::{Log, Ports};
+use crate::ports::Ports;
 use crate::screen::Screen;
 
 /// What SeaBIOS prints when it has nothing more to do.
-const FINISHED: &str = "No bootable device.";
+const FINISHED: &str = "No bootable device.\n";
+
+/// It prints to its log first, and then to the screen.
+const SETTLE: Duration = Duration::from_secs(1);
 
 /// How often the screen is looked at.
 const POLL: Duration = Duration::from_millis(50);
@@ -63,13 +66,18 @@ fn main() -> Result<()> {
     let vcpu = thread::Builder::new().name("vcpu".into()).spawn(move || vcpu.run())?;
 
     let mut screen = Screen::new(ramfb);
-    let end = Instant::now() + Duration::from_secs(args.seconds);
-    while !finished(&log, &screen) && Instant::now() < end {
+    let mut end = Instant::now() + Duration::from_secs(args.seconds);
+    let mut finished = false;
+    while Instant::now() < end {
         if vcpu.is_finished() {
             return vcpu.join().unwrap_or_else(|_| bail!("the vCPU's thread panicked"));
         }
         thread::sleep(POLL);
         screen.poll(&memory);
+        if !finished && log.has(FINISHED) {
+            finished = true;
+            end = end.min(Instant::now() + SETTLE);
+        }
     }
     if args.log {
         eprint!("{}", log.text());
@@ -77,9 +85,4 @@ fn main() -> Result<()> {
     let picture = screen.picture().context("the firmware has not set a mode")?;
     eprintln!("{} in generation {}", picture.size(), screen.generation());
     shot::write(&args.shot, picture)
-}
-
-/// Whether the last line was printed, and then nothing changed on the screen.
-fn finished(log: &Log, screen: &Screen) -> bool {
-    log.has(FINISHED) && screen.still_for() >= 10
 }

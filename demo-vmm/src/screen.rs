@@ -10,13 +10,11 @@ use vm_memory::GuestMemoryMmap;
 pub(crate) struct Screen {
     ramfb: Ramfb,
     picture: Picture,
-    before: Picture,
-    still_for: u32,
 }
 
 impl Screen {
     pub(crate) fn new(ramfb: Ramfb) -> Self {
-        Self { ramfb, picture: Picture::default(), before: Picture::default(), still_for: 0 }
+        Self { ramfb, picture: Picture::default() }
     }
 
     /// Takes a new copy. What the guest got wrong is printed, once.
@@ -26,17 +24,10 @@ impl Screen {
             self.ramfb.plane()
         });
         let Some(plane) = plane else { return };
-        std::mem::swap(&mut self.picture, &mut self.before);
         if let Err(error) = plane.copy(memory, &mut self.picture) {
             eprintln!("{error}");
             self.ramfb.give_up();
         }
-        self.still_for = if self.picture == self.before { self.still_for + 1 } else { 0 };
-    }
-
-    /// How many polls ago it changed.
-    pub(crate) const fn still_for(&self) -> u32 {
-        self.still_for
     }
 
     /// The last copy, while the display is on.
