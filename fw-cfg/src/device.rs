@@ -168,7 +168,7 @@ impl FwCfg {
             (0, &[low, high]) => self.select(u16::from_le_bytes([low, high])),
             // Since QEMU 2.4 the data register is not written through.
             (1, _) => {}
-            (4..12, _) => self.write_dma(memory, offset - 4, data),
+            (4..12, _) if self.write_dma(memory, offset - 4, data) => {}
             _ => self.guest_error(register(offset.into(), data.len(), true)),
         }
     }
@@ -190,28 +190,29 @@ impl FwCfg {
         match (offset, data) {
             (0..8, _) => {}
             (8, &[high, low]) => self.select(u16::from_be_bytes([high, low])),
-            (16..24, _) => self.write_dma(memory, offset as u16 - 16, data),
+            (16..24, _) if self.write_dma(memory, offset as u16 - 16, data) => {}
             _ => self.guest_error(register(offset, data.len(), true)),
         }
     }
 
     /// The DMA address register, big-endian. Its low half starts the transfer, and so does all of
-    /// it at once; a transfer leaves it 0 (`fw_cfg_dma_mem_write`).
-    fn write_dma<M>(&mut self, memory: &M, offset: u16, data: &[u8])
+    /// it at once; a transfer leaves it 0 (`fw_cfg_dma_mem_write`). False for any other access.
+    fn write_dma<M>(&mut self, memory: &M, offset: u16, data: &[u8]) -> bool
     where
         M: Bytes<GuestAddress> + ?Sized,
     {
         if let (0, &[a, b, c, d]) = (offset, data) {
             self.dma_address = u64::from(u32::from_be_bytes([a, b, c, d])) << 32;
-            return;
+            return true;
         }
         let address = match (offset, data) {
             (4, &[a, b, c, d]) => self.dma_address | u64::from(u32::from_be_bytes([a, b, c, d])),
             (0, &[a, b, c, d, e, f, g, h]) => u64::from_be_bytes([a, b, c, d, e, f, g, h]),
-            _ => return self.guest_error(register(offset.into(), data.len(), true)),
+            _ => return false,
         };
         self.dma_address = 0;
         self.transfer(memory, address);
+        true
     }
 
     pub(crate) fn select(&mut self, selector: u16) {
