@@ -47,6 +47,8 @@ pub mod convert;
 mod cursor;
 pub mod damage;
 pub mod device;
+#[cfg(feature = "ramfb")]
+pub mod dirty_log;
 pub mod display;
 pub mod dmabuf;
 pub mod edid;

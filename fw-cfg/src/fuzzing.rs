@@ -165,7 +165,7 @@ mod tests {
     use super::*;
 
     proptest! {
-        #![proptest_config(ProptestConfig::with_cases(500))]
+        #![proptest_config(ProptestConfig { cases: 500, failure_persistence: None, ..Default::default() })]
 
         #[test]
         fn the_device_does_what_the_model_does(data in prop::collection::vec(any::<u8>(), 0..400)) {
