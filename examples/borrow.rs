@@ -19,7 +19,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
             Look::Off => println!("off"),
             Look::Held(error, _) => println!("held: {error}"),
             // Dropping the display lets others open the device.
-            Look::Gone(error) => return Ok(println!("{error}")),
+            Look::Gone(error) => return Err(error.into()),
         }
         thread::sleep(Duration::from_secs(1));
     }

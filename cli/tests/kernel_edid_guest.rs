@@ -35,7 +35,7 @@ fn plug_in(port: &mut EdidPort, device: &dyn RegionDevice, edid: Edid) {
 #[ignore = "needs the testbed: cargo xtask test"]
 fn a_guest_sets_the_mode_that_its_monitor_prefers() {
     let mdev = Mdev::create("mbochs-large");
-    let guest = Guest::start(&mdev, &[]);
+    let mut guest = Guest::start(&mdev, &[]);
     let target = format!("pid:{}", guest.pid()).parse().expect("a target");
     let device = Host::new().reach(&target, OnConflict::Refuse).expect("QEMU lends its device");
     let mut port = EdidPort::find(&device).expect("mbochs answers").expect("it has the region");

@@ -96,6 +96,9 @@ pub(crate) fn run(
     if ended.status.is_none() {
         headline(&format!("{kernel}: L1 ended early: {}", ended.cause));
     }
+    for bug in ended.kernel_bugs() {
+        tally.fail(format!("{kernel}: L1: {bug}"));
+    }
     if tally.failed > 0 || ended.status != Some(0) {
         ended.show_console();
     }

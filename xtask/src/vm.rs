@@ -237,6 +237,12 @@ fn cause(status: ExitStatus) -> String {
     }
 }
 
+fn kernel_bugs(console: &str) -> Vec<String> {
+    let told =
+        |line: &&str| ["] BUG: ", "] WARNING: ", "] Oops: "].iter().any(|w| line.contains(w));
+    console.lines().filter(told).map(|line| line.trim().to_owned()).collect()
+}
+
 /// One word for a shell.
 pub(crate) fn quote(word: &str) -> String {
     format!("'{}'", word.replace('\'', r"'\''"))
@@ -250,6 +256,13 @@ impl Ended {
             bail!("{} ({})", self.cause, self.console.display());
         };
         Ok(status)
+    }
+
+    /// What the kernel found wrong with itself and went on after, by the first line of each: a
+    /// page that was freed twice ends no run.
+    pub(crate) fn kernel_bugs(&self) -> Vec<String> {
+        let text = fs::read(&self.console).unwrap_or_default();
+        kernel_bugs(&String::from_utf8_lossy(&text))
     }
 
     pub(crate) fn show_console(&self) {
@@ -270,6 +283,14 @@ impl Ended {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_kernel_s_complaint_is_a_bug_and_a_stall_is_none() {
+        let bug = "[   91.314553] BUG: Bad page state in process sh  pfn:14537";
+        let console =
+            format!("{bug}\r\n[   91.4] page:00000000 refcount:-1\n[  9.1] rcu: INFO: stall\n");
+        assert_eq!(kernel_bugs(&console), [bug]);
+    }
 
     #[test]
     fn a_quoted_word_is_one_word() {
