@@ -91,6 +91,10 @@ pub enum Error {
     /// The guest could not be given another monitor.
     #[error("EDID: {0}")]
     Edid(#[from] EdidError),
+    /// The guest set up a boot display that cannot be.
+    #[cfg(feature = "ramfb")]
+    #[error("boot display: {0}")]
+    Ramfb(#[from] crate::ramfb::RamfbError),
     /// The device, or the process that it was borrowed from, is no longer there.
     #[error("the device is gone: {0}")]
     Gone(Gone),

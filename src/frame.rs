@@ -10,6 +10,8 @@ use crate::picture::Picture;
 pub enum Source {
     /// The device's plane query.
     Plane,
+    /// The boot display: what firmware draws before the guest's driver is up.
+    Boot,
 }
 
 /// A whole, stable picture of the screen, and what of it is new.

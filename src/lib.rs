@@ -47,6 +47,8 @@ pub mod convert;
 mod cursor;
 pub mod damage;
 pub mod device;
+#[cfg(feature = "ramfb")]
+pub mod dirty_log;
 pub mod display;
 pub mod dmabuf;
 pub mod edid;
@@ -60,6 +62,8 @@ pub mod input;
 pub mod picture;
 pub mod plane;
 pub mod quirk;
+#[cfg(feature = "ramfb")]
+pub mod ramfb;
 pub mod region;
 mod scanout;
 pub mod schedule;

@@ -1,0 +1,90 @@
+// SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
+//! SeaBIOS, where it lies in memory, and what fw_cfg tells it.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, ensure};
+use clap::Args;
+use vfio_display::ramfb::{self, Ramfb};
+use vfio_display_fw_cfg::{FwCfg, Item};
+use vm_memory::{Bytes, GuestAddress, GuestMemoryMmap};
+
+use crate::kvm;
+
+/// Where a PC has holes in its memory for video memory of old, and below 4 GiB the firmware.
+const VIDEO: u64 = 0xa_0000;
+const SHADOW: u64 = 0xc_0000;
+const FOUR_GIB: u64 = 1 << 32;
+
+/// The end of the firmware's image is also below 1 MiB, where the vCPU starts in real mode.
+const LOW_COPY: usize = 128 << 10;
+
+/// The kind of memory in an entry of `etc/e820`.
+const E820_RAM: u32 = 1;
+
+/// Firmware images.
+#[derive(Debug, Args)]
+pub(crate) struct Files {
+    /// The firmware
+    #[arg(long, value_name = "FILE", default_value = "/usr/share/seabios/bios-256k.bin")]
+    bios: PathBuf,
+    /// Its driver for ramfb
+    #[arg(long, value_name = "FILE", default_value = "/usr/share/seabios/vgabios-ramfb.bin")]
+    vgabios: PathBuf,
+}
+
+/// All that a vCPU needs to find when it starts.
+pub(crate) struct Firmware {
+    /// RAM, with a copy of the firmware in place.
+    pub(crate) memory: GuestMemoryMmap,
+    /// The firmware as read-only memory; not part of what devices do DMA with.
+    pub(crate) rom: GuestMemoryMmap,
+    pub(crate) fw_cfg: FwCfg,
+    pub(crate) ramfb: Ramfb,
+}
+
+impl Firmware {
+    pub(crate) fn load(files: &Files, mib: u32) -> Result<Self> {
+        let bios = read(&files.bios)?;
+        ensure!(bios.len() >= LOW_COPY, "{}: too short", files.bios.display());
+        let ram = u64::from(mib) << 20;
+        let memory = kvm::allocate(&[(0, VIDEO), (SHADOW, ram - SHADOW)])?;
+        let low = SHADOW + (256 << 10) - LOW_COPY as u64;
+        memory.write_slice(&bios[bios.len() - LOW_COPY..], GuestAddress(low))?;
+
+        let at = FOUR_GIB - bios.len() as u64;
+        let rom = kvm::allocate(&[(at, bios.len() as u64)])?;
+        rom.write_slice(&bios, GuestAddress(at))?;
+
+        let ramfb = Ramfb::new();
+        let fw_cfg = fw_cfg(ram, read(&files.vgabios)?, &ramfb)?;
+        Ok(Self { memory, rom, fw_cfg, ramfb })
+    }
+}
+
+fn fw_cfg(ram: u64, vgabios: Vec<u8>, ramfb: &Ramfb) -> Result<FwCfg> {
+    let mut e820 = Vec::new();
+    e820.extend(0_u64.to_le_bytes());
+    e820.extend(ram.to_le_bytes());
+    e820.extend(E820_RAM.to_le_bytes());
+
+    let mut fw_cfg = FwCfg::new();
+    fw_cfg.add_file("etc/e820", Item::bytes(e820))?;
+    // Milliseconds until the firmware tries again to boot: never.
+    fw_cfg.add_file("etc/boot-fail-wait", Item::bytes(u32::MAX.to_le_bytes()))?;
+    // The firmware runs what it finds in this directory as option ROMs of displays.
+    fw_cfg.add_file("vgaroms/vgabios-ramfb.bin", Item::bytes(vgabios))?;
+    // The boot display: what the guest writes goes to `ramfb`, which looks at it when polled.
+    let file = ramfb.file();
+    let item = Item::writable(file.read(), move |offset, bytes| {
+        file.write(offset, bytes);
+    });
+    fw_cfg.add_file(ramfb::FILE_NAME, item)?;
+    Ok(fw_cfg)
+}
+
+fn read(path: &Path) -> Result<Vec<u8>> {
+    let hint = "where Debian's package seabios is not installed, name the file";
+    fs::read(path).with_context(|| format!("{}: {hint}", path.display()))
+}
