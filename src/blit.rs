@@ -60,15 +60,32 @@ impl Blit {
 
     /// Copies from `mapping`, which has at least [`Layout::len`] bytes.
     pub(crate) fn copy_mapping(&mut self, mapping: &Mapping, layout: &Layout, screen: &mut Screen) {
+        let read = |y: u32, row: &mut [u8]| {
+            let inside = mapping.copy_out(layout.row_offset(y as usize), row);
+            assert!(inside, "row {y} of {layout:?} lies in {mapping:?}");
+            Ok(())
+        };
+        let done = self.copy_from(read, layout, screen);
+        debug_assert_eq!(done, Ok(()), "a mapping is always read");
+    }
+
+    /// Copies rows that `read` fetches. If it fails, those above have been copied.
+    pub(crate) fn copy_from(
+        &mut self,
+        mut read: impl FnMut(u32, &mut [u8]) -> Result<()>,
+        layout: &Layout,
+        screen: &mut Screen,
+    ) -> Result<()> {
         let mut bytes = std::mem::take(&mut self.bytes);
         bytes.resize(layout.row_len(), 0);
         screen.begin(layout.size);
-        for y in 0..layout.size.height as usize {
-            let inside = mapping.copy_out(layout.row_offset(y), &mut bytes);
-            assert!(inside, "row {y} of {layout:?} lies in {mapping:?}");
-            self.row(y, &bytes, layout, screen);
-        }
+        let done = (0..layout.size.height).try_for_each(|y| {
+            read(y, &mut bytes)?;
+            self.row(y as usize, &bytes, layout, screen);
+            Ok(())
+        });
         self.bytes = bytes;
+        done
     }
 
     /// Copies from `rows`, which follow each other without padding.

@@ -56,6 +56,11 @@ impl CursorLayer {
         self.shape.refresh();
     }
 
+    /// The screen is none of the device's: no cursor belongs to it.
+    pub(crate) fn hide(&mut self) {
+        self.at = None;
+    }
+
     /// Looks at the cursor beside `primary`. One that can't be had just now stays as it was.
     ///
     /// An error that no later look will mend is answered once: there is no cursor from then on,

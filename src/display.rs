@@ -1,19 +1,26 @@
 // SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
 //! The façade: a device's screen, looked at when the caller says so.
 
+pub mod boot;
+mod shown;
+
 use std::time::Instant;
 
+use self::boot::Boot;
+use self::shown::Shown;
 use crate::cursor::CursorLayer;
 use crate::device::{GfxDevice, PlaneKind, PlaneType};
+use crate::edid::{Edid, EdidPort, Encoded, Progress};
 use crate::error::{Error, Result};
-use crate::frame::{Frame, Source};
-use crate::geometry::{Rect, Size};
+use crate::format::{Fourcc, Modifier};
+use crate::frame::Source;
+use crate::geometry::Size;
 use crate::picture::Picture;
 use crate::plane::{Plane, PlaneState};
 use crate::scanout::Scanout;
 use crate::schedule::{Outcome, Schedule};
 use crate::screen::Screen;
-use crate::sink::{Sink, SinkError, Takes};
+use crate::sink::{Sink, SinkError};
 
 /// What a look at the screen found.
 #[derive(Clone, Debug, PartialEq)]
@@ -72,25 +79,29 @@ pub struct Display<D> {
     scanout: Scanout,
     screen: Screen,
     cursor: CursorLayer,
-    /// What the screen is a copy of; `None` while the device is off.
+    boot: Boot,
+    /// The plane that was seen last; `None` while the device is off.
     plane: Option<Plane>,
+    /// What the screen is a copy of; `None` while neither the device nor the boot display is on.
+    on_screen: Option<OnScreen>,
+    edid: Option<EdidPort>,
+    /// The monitor that is plugged in by us.
+    monitor: Option<Encoded>,
     schedule: Schedule,
     shown: Shown,
 }
 
-/// What the sink has been shown.
-#[derive(Debug, Default)]
-struct Shown {
-    takes: Takes,
-    generation: u64,
-    /// Whether the sink knows that the device is off.
-    blank: bool,
-    /// The screen with the cursor drawn over it, for sinks that draw none.
-    blended: Picture,
-    /// Where the cursor is in `blended`.
-    blended_at: Rect,
-    rects: Vec<Rect>,
+/// What a screen is a copy of: another one is a new generation, which starts with a whole frame.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum OnScreen {
+    Plane(Mode),
+    /// The boot display, in the mode with this number.
+    Boot(u64),
 }
+
+/// What a page flip leaves as it is. The buffer is not part of it: the picture is compared with
+/// our own copy, so another buffer damages just what differs in it.
+type Mode = (Size, Fourcc, Modifier, u32);
 
 impl<D: GfxDevice> Display<D> {
     /// The screen of `device`, by the kind of plane that it offers.
@@ -111,7 +122,11 @@ impl<D: GfxDevice> Display<D> {
             scanout: Scanout::new(),
             screen: Screen::default(),
             cursor: CursorLayer::new(),
+            boot: Boot::none(),
             plane: None,
+            on_screen: None,
+            edid: None,
+            monitor: None,
             schedule: Schedule::default(),
             shown: Shown::default(),
         }
@@ -132,12 +147,29 @@ impl<D: GfxDevice> Display<D> {
         self.plane.as_ref()
     }
 
-    /// The last picture, while the device has not been off since.
+    /// The last picture, while the screen has not been off since.
     pub fn picture(&self) -> Option<&Picture> {
-        self.plane.is_some().then_some(self.screen.picture())
+        self.on_screen.is_some().then_some(self.screen.picture())
     }
 
-    /// Looks at the screen now, whatever the schedule says, and copies what it shows.
+    /// Shows `ramfb`, which is in `memory`, whenever the device shows nothing: before the guest's
+    /// driver is up, and after it is gone.
+    ///
+    /// A device that was on has to answer "off" [`OFF_POLLS`](boot::OFF_POLLS) times and for
+    /// [`OFF_TIME`](boot::OFF_TIME) first. One that can't say just now is held.
+    #[cfg(feature = "ramfb")]
+    #[must_use]
+    pub fn boot_display<A>(mut self, ramfb: crate::ramfb::Ramfb, memory: A) -> Self
+    where
+        A: vm_memory::GuestAddressSpace + Send + 'static,
+        A::M: vm_memory::Bytes<vm_memory::GuestAddress>,
+    {
+        self.boot.set(Box::new(boot::RamfbIn { ramfb, memory }));
+        self
+    }
+
+    /// Looks at the device now, whatever the schedule says, and copies what it shows. The boot
+    /// display is left out.
     ///
     /// # Errors
     ///
@@ -145,7 +177,10 @@ impl<D: GfxDevice> Display<D> {
     pub fn look(&mut self) -> Result<Look<'_>> {
         Ok(match self.look_at_plane()? {
             PlaneState::Live(plane) => Look::Live(plane, self.screen.picture()),
-            PlaneState::Off => Look::Off,
+            PlaneState::Off => {
+                self.on_screen = None;
+                Look::Off
+            }
             PlaneState::Transient(error) => Look::Held(error, self.picture()),
             PlaneState::Gone(error) => Look::Gone(error),
         })
@@ -161,10 +196,11 @@ impl<D: GfxDevice> Display<D> {
         now: Instant,
         sink: &mut S,
     ) -> Result<Poll, PollError> {
+        self.poll_edid(now)?;
         if !self.schedule.is_due(now) {
             return Ok(Poll::NotDue);
         }
-        let result = self.look_and_show(sink);
+        let result = self.look_and_show(now, sink);
         let outcome = match result {
             Ok(Poll::Held(_)) | Err(_) => Outcome::Failed,
             _ => Outcome::Answered,
@@ -172,14 +208,46 @@ impl<D: GfxDevice> Display<D> {
         self.schedule.looked(now, outcome);
         if let Ok(Poll::Gone(_)) = result {
             self.schedule.park();
+            self.edid = None;
         }
         result
     }
 
     /// When the next poll is due: `None`, or later than the `now` of the call before. `None`
-    /// while nobody watches and once the device is gone.
-    pub const fn poll_at(&self) -> Option<Instant> {
-        self.schedule.poll_at()
+    /// while nobody watches and nothing is to be done, and once the device is gone.
+    pub fn poll_at(&self) -> Option<Instant> {
+        let edid = self.edid.as_ref().and_then(EdidPort::poll_at);
+        [self.schedule.poll_at(), edid].into_iter().flatten().min()
+    }
+
+    /// Plugs in another monitor: polls unplug the one that is there, write `edid`, and plug it
+    /// in, also while nobody watches. `false` where the device takes no EDID.
+    ///
+    /// # Errors
+    ///
+    /// What [`EdidPort::find`] answers. What fails later is a poll's error.
+    pub fn set_edid(&mut self, now: Instant, edid: Edid) -> Result<bool> {
+        if self.edid.is_none() {
+            self.edid = EdidPort::find(&self.device)?;
+        }
+        let Some(port) = &mut self.edid else { return Ok(false) };
+        port.begin(now, edid);
+        Ok(true)
+    }
+
+    /// The monitor that was plugged in last, with what could not be as it was asked for.
+    pub const fn monitor(&self) -> Option<&Encoded> {
+        self.monitor.as_ref()
+    }
+
+    /// Ends what [`set_edid`](Self::set_edid) began, without a pause: for a program that exits,
+    /// so that the guest is not left without a monitor.
+    ///
+    /// # Errors
+    ///
+    /// What [`EdidPort::settle`] answers.
+    pub fn settle(&mut self) -> Result<()> {
+        self.edid.as_mut().map_or(Ok(()), |port| port.settle(&self.device))
     }
 
     /// Somebody watches from now on; see [`Schedule::watch`].
@@ -209,11 +277,24 @@ impl<D: GfxDevice> Display<D> {
         self.shown.blank = false;
     }
 
-    /// Lets go of every mapping and dma-buf: to be called when the device has been reset.
+    /// Lets go of every mapping and dma-buf, and of what the guest set up for the boot display:
+    /// to be called when the device, or the machine, has been reset.
     pub fn reset(&mut self) {
         self.scanout.reset();
         self.cursor.reset();
+        self.boot.reset();
         self.plane = None;
+        self.on_screen = None;
+    }
+
+    fn poll_edid(&mut self, now: Instant) -> Result<()> {
+        if let Some(port) = &mut self.edid
+            && port.poll_at().is_some_and(|at| at <= now)
+            && let Progress::Plugged(monitor) = port.poll(now, &self.device)?
+        {
+            self.monitor = Some(monitor);
+        }
+        Ok(())
     }
 
     /// Asks for the plane and copies it; an answer of the four states, or an error for good.
@@ -230,11 +311,10 @@ impl<D: GfxDevice> Display<D> {
         };
         match &state {
             PlaneState::Live(plane) => {
-                if !self.plane.is_some_and(|before| same_mode(&before, plane)) {
-                    self.shown.generation += 1;
-                    self.screen.refresh();
-                }
+                let mode = (plane.size, plane.fourcc, plane.modifier, plane.stride);
+                self.put_on_screen(OnScreen::Plane(mode));
                 self.plane = Some(*plane);
+                self.boot.device_is_on();
             }
             PlaneState::Off => self.plane = None,
             PlaneState::Transient(_) | PlaneState::Gone(_) => {}
@@ -242,92 +322,72 @@ impl<D: GfxDevice> Display<D> {
         Ok(state)
     }
 
-    fn look_and_show<S: Sink + ?Sized>(&mut self, sink: &mut S) -> Result<Poll, PollError> {
+    fn put_on_screen(&mut self, what: OnScreen) {
+        if self.on_screen != Some(what) {
+            self.on_screen = Some(what);
+            self.shown.generation += 1;
+            self.screen.refresh();
+        }
+    }
+
+    fn look_and_show<S: Sink + ?Sized>(
+        &mut self,
+        now: Instant,
+        sink: &mut S,
+    ) -> Result<Poll, PollError> {
         let takes = sink.takes();
         if takes != self.shown.takes {
             self.shown.takes = takes;
             self.refresh();
         }
+        if takes.idle {
+            return Ok(Poll::Same);
+        }
         match self.look_at_plane()? {
             PlaneState::Live(plane) => {
-                self.shown.blank = false;
                 let cursor = self.cursor.look(&self.device, self.kind, &plane);
-                let shown = self.show(sink)?;
+                let shown =
+                    self.shown.show(Source::Plane, &mut self.screen, &mut self.cursor, sink)?;
                 cursor?;
                 Ok(shown)
             }
             PlaneState::Off => {
-                if !self.shown.blank {
-                    sink.blank().map_err(PollError::Sink)?;
-                    self.shown.blank = true;
-                    self.cursor.forget();
+                let lasting = self.boot.device_is_off(now);
+                if matches!(self.on_screen, Some(OnScreen::Plane(_)))
+                    && !lasting
+                    && self.boot.is_there()
+                {
+                    return Ok(Poll::Same);
                 }
-                Ok(Poll::Off)
+                self.show_boot(sink)
             }
             PlaneState::Transient(error) => Ok(Poll::Held(error)),
             PlaneState::Gone(error) => Ok(Poll::Gone(error)),
         }
     }
 
-    /// Shows the sink the damage and the cursor, where there is any news.
-    fn show<S: Sink + ?Sized>(&mut self, sink: &mut S) -> Result<Poll, PollError> {
-        let size = self.screen.picture().size();
-        let draws_cursor = self.shown.takes.cursor;
-        if !draws_cursor && self.cursor.is_news() {
-            self.screen.mark_rect(self.shown.blended_at);
-            self.screen.mark_rect(self.cursor.area(size));
-        }
-        let mut poll = Poll::Same;
-        if !self.screen.damage().is_empty() {
-            self.screen.damage().rects(&mut self.shown.rects);
-            let picture = if draws_cursor {
-                self.screen.picture()
-            } else {
-                self.shown.blend(self.screen.picture(), &self.cursor);
-                &self.shown.blended
-            };
-            let frame = Frame {
-                picture,
-                damage: &self.shown.rects,
-                source: Source::Plane,
-                generation: self.shown.generation,
-            };
-            sink.frame(&frame).map_err(PollError::Sink)?;
-            self.screen.shown();
-            poll = Poll::Shown(size);
-        }
-        if self.cursor.is_news() {
-            if draws_cursor {
-                sink.cursor(self.cursor.cursor().as_ref()).map_err(PollError::Sink)?;
-                poll = Poll::Shown(size);
+    /// Shows the boot display, or that there is nothing to show.
+    fn show_boot<S: Sink + ?Sized>(&mut self, sink: &mut S) -> Result<Poll, PollError> {
+        self.cursor.hide();
+        let (generation, wrong) = self.boot.copy(&mut self.screen);
+        let poll = match generation {
+            Some(generation) => {
+                self.put_on_screen(OnScreen::Boot(generation));
+                self.shown.show(Source::Boot, &mut self.screen, &mut self.cursor, sink)?
             }
-            self.cursor.told();
-        }
+            None => {
+                self.on_screen = None;
+                if !self.shown.blank {
+                    sink.blank().map_err(PollError::Sink)?;
+                    self.shown.blank = true;
+                    self.cursor.forget();
+                }
+                Poll::Off
+            }
+        };
+        wrong?;
         Ok(poll)
     }
-}
-
-impl Shown {
-    /// Brings the blended picture up to date: the damaged pixels, then the cursor.
-    fn blend(&mut self, screen: &Picture, cursor: &CursorLayer) {
-        if self.blended.size() != screen.size() {
-            self.blended.resize(screen.size());
-            self.blended_at = Rect::default();
-        }
-        for rect in self.rects.iter().chain([&self.blended_at]) {
-            self.blended.copy_rect(screen, *rect);
-        }
-        self.blended_at = cursor.area(screen.size());
-        self.blended.copy_rect(screen, self.blended_at);
-        cursor.blend(&mut self.blended);
-    }
-}
-
-/// Whether two planes show the same mode. Another buffer of the same geometry, as a page flip
-/// brings, is the same mode: the picture is compared with our own copy, not with a buffer.
-fn same_mode(a: &Plane, b: &Plane) -> bool {
-    let mode = |p: &Plane| (p.size, p.fourcc, p.modifier, p.stride);
-    mode(a) == mode(b)
 }
 
 /// The kinds of planes that `device` offers, at least one; the one that a CPU reads best first.

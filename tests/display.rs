@@ -3,6 +3,7 @@
 
 use std::time::{Duration, Instant};
 
+use vfio_display::edid::Edid;
 use vfio_display::error::Errno;
 use vfio_display::format::PixelFormat;
 use vfio_display::geometry::{Point, Rect, Size};
@@ -13,7 +14,7 @@ use vfio_display::{Display, Poll, PollError};
 
 // Whole pages of rows, because the mock of NVIDIA's driver is black in any other mode.
 const SIZE: Size = Size::new(320, 256);
-const DRAWS_CURSOR: Takes = Takes { cursor: true };
+const DRAWS_CURSOR: Takes = Takes { cursor: true, idle: false };
 
 /// A display with its sink and a clock that the test owns.
 struct Watched {
@@ -251,6 +252,43 @@ fn a_sink_that_changes_its_mind_gets_all_again() {
     watched.poll().unwrap();
     watched.assert_shows(&Card::new(SIZE, 0).picture());
     assert!(watched.sink.frames[0].whole && watched.sink.cursor.is_some());
+}
+
+#[test]
+fn an_idle_sink_costs_nothing_and_gets_all_when_it_is_not() {
+    let mut watched = Watched::new(Personality::Region);
+    watched.poll().unwrap();
+    let seen = watched.mock.calls(Op::QueryPlane);
+    watched.sink = Recorder::new().taking(Takes { idle: true, ..Takes::default() });
+    watched.mock.show_card(1).unwrap();
+    assert_eq!(watched.poll().unwrap(), Poll::Same);
+    assert_eq!((watched.sink.frames.len(), watched.mock.calls(Op::QueryPlane)), (0, seen));
+    watched.sink = Recorder::new();
+    watched.poll().unwrap();
+    assert!(watched.sink.frames[0].whole);
+    watched.assert_shows(&Card::new(SIZE, 1).picture());
+}
+
+#[test]
+fn a_monitor_is_plugged_in_also_while_nobody_watches() {
+    let mut watched = Watched::new(Personality::WellBehaved);
+    watched.display.park();
+    let edid = Edid::for_mode(Size::new(1280, 720));
+    assert!(watched.display.set_edid(watched.now, edid).unwrap());
+    while let Some(at) = watched.display.poll_at() {
+        assert!(at > watched.now);
+        watched.now = at;
+        watched.display.poll(at, &mut watched.sink).unwrap();
+    }
+    assert_eq!((watched.mock.link_state(), watched.mock.calls(Op::QueryPlane)), (1, 0));
+    let monitor = watched.display.monitor().unwrap();
+    assert_eq!(
+        (monitor.size, Some(&monitor.bytes)),
+        (Size::new(1280, 720), watched.mock.edid().as_ref())
+    );
+
+    let mut without = Watched::new(Personality::Mdpy);
+    assert!(!without.display.set_edid(without.now, edid).unwrap());
 }
 
 #[test]
