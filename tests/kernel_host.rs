@@ -399,6 +399,7 @@ fn a_dmabuf_that_somebody_was_handed_is_a_conflict() {
         other => panic!("{other}"),
     }
     viewer.order("close");
+    vmm.order("mode");
     drop(export(&device).unwrap());
 }
 

@@ -46,6 +46,13 @@ impl Device {
             }
             Reached::Borrowed(borrowed) => {
                 let conflict = borrowed.display_conflict()?;
+                if conflict.driver_breaks {
+                    warn!(
+                        "{target}: its driver gives a picture's memory back each time that the \
+                         picture is let go of: a second look at the same mode takes it from the \
+                         guest"
+                    );
+                }
                 for holder in &conflict.holders {
                     warn!("{target}: {holder}: it shows the display itself");
                 }
