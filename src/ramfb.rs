@@ -45,7 +45,7 @@ mod display;
 mod file;
 #[cfg(any(test, feature = "fuzzing"))]
 #[doc(hidden)]
-pub mod fuzzing;
+pub mod fuzz;
 mod plane;
 mod state;
 

@@ -61,7 +61,7 @@ mod dma;
 mod error;
 #[cfg(any(test, feature = "fuzzing"))]
 #[doc(hidden)]
-pub mod fuzzing;
+pub mod fuzz;
 mod item;
 mod registers;
 mod state;

@@ -19,8 +19,9 @@ pub struct Layout {
 impl Layout {
     /// As in `docs/specs/fw_cfg.rst`.
     pub const SPECIFIED: Self = Self { read: 2, skip: 4, select: 8, write: 16 };
-    /// As cloud-hypervisor reads it: SELECT and WRITE together are taken for SKIP.
-    pub const CLOUD_HYPERVISOR: Self = Self { read: 2, skip: 8, select: 0x80, write: 0x8000 };
+    /// With gaps between the bits: SELECT and WRITE together come out as SKIP, which is what
+    /// cloud-hypervisor's own device takes them for.
+    pub const SKEWED: Self = Self { read: 2, skip: 8, select: 0x80, write: 0x8000 };
 }
 
 /// The byte at `at` of the long item.
