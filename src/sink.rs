@@ -13,6 +13,10 @@ pub type SinkError = Box<dyn StdError + Send + Sync>;
 pub struct Takes {
     /// It draws the cursor itself. If not, the cursor is part of the frames.
     pub cursor: bool,
+    /// Nobody looks, so frames would be for nothing; it lets them go by. A display offers none
+    /// meanwhile, and can be parked until [`BackChannel::viewers`](crate::input::BackChannel) says
+    /// that somebody does. The first frame after that is whole, as after any change of these.
+    pub idle: bool,
 }
 
 /// A consumer of frames: a server for viewers, a recorder, an embedder's own.

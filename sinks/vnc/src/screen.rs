@@ -97,10 +97,9 @@ impl Screen {
         state.known.then_some(state.size)
     }
 
-    /// Its last size; `None` where nothing was ever shown.
-    pub(crate) fn last_size(&self) -> Option<Size> {
-        let state = self.lock();
-        (!state.copies.is_empty()).then_some(state.size)
+    /// Its last size.
+    pub(crate) fn last_size(&self) -> Size {
+        self.lock().size
     }
 
     pub(crate) fn set_cursor(&self, shape: Option<Arc<Shape>>) {
@@ -222,7 +221,7 @@ mod tests {
         screen.show(&source, &[SIZE.rect()]);
         assert_eq!(screen.size_if_known(), Some(SIZE));
         screen.forget();
-        assert_eq!((screen.size_if_known(), screen.last_size()), (None, Some(SIZE)));
+        assert_eq!((screen.size_if_known(), screen.last_size()), (None, SIZE));
         source.rows_mut().for_each(|row| row.fill(9));
         screen.news();
         screen.show(&source, &[Rect { x: 0, y: 0, width: 1, height: 1 }]);

@@ -53,10 +53,6 @@ impl Scratch {
         &self.pixels[..self.length]
     }
 
-    pub(crate) fn palette(&self) -> &Palette {
-        &self.palette
-    }
-
     /// Tile, palette and output, to be used at once.
     pub(crate) fn parts(&mut self) -> (&[u32], &Palette, &mut Vec<u8>) {
         (&self.pixels[..self.length], &self.palette, &mut self.plain)
@@ -241,8 +237,8 @@ mod tests {
     fn counts_colours_and_runs() {
         let mut scratch = loaded(8, &[1, 1, 1, 2, 3, 3, 1, 2]);
         assert_eq!(scratch.analyse(127), Colours { count: Some(3), singles: 3, runs: 2 });
-        assert_eq!(scratch.palette().colours(), [1, 2, 3]);
-        assert_eq!(scratch.palette().index(3), 2);
+        assert_eq!(scratch.palette.colours(), [1, 2, 3]);
+        assert_eq!(scratch.palette.index(3), 2);
         assert_eq!(scratch.analyse(2).count, None);
         let all: Vec<u32> = (0..4096).collect();
         let mut scratch = loaded(64, &all);

@@ -29,11 +29,20 @@ impl Session {
         if self.update.is_some() {
             return true;
         }
+        // One update at a time: what changes while it is on its way is merged into the next.
+        if !self.output().is_empty() {
+            return false;
+        }
         let Some(area) = self.area() else { return false };
         self.size_due().is_some()
             || self.key_due()
             || self.shape_due()
             || self.pending.touches(area)
+    }
+
+    /// Whether an update is begun and not yet encoded to its end.
+    pub const fn is_amid_update(&self) -> bool {
+        self.update.is_some()
     }
 
     /// Encodes the next piece of an update from the screen as it is now.
