@@ -32,8 +32,9 @@ pub(crate) struct Client {
     ready: Option<Instant>,
     /// When it last took a byte, or had none to take.
     progress: Instant,
-    /// Messages that it may still send, and when that was counted.
-    allowance: (u32, Instant),
+    /// Messages that it may still send, less than 0 where it sent too many, and when that was
+    /// counted.
+    allowance: (i64, Instant),
     /// The last read filled the buffer, so there may be more that poll does not know of.
     more: bool,
 }
@@ -55,7 +56,7 @@ impl Client {
             since: now,
             ready: None,
             progress: now,
-            allowance: (limits.messages, now),
+            allowance: (limits.messages.into(), now),
             more: false,
         }
     }
@@ -89,6 +90,9 @@ impl Client {
         to: &mut dyn FnMut(Said),
     ) -> Result<(), Error> {
         self.more = false;
+        // About as much as it may say: a message has 6 bytes at least, and mostly more.
+        let most = (self.allowance.0.max(0) as usize * 8).clamp(64, buffer.len());
+        let buffer = &mut buffer[..most];
         let length = match self.stream.read(buffer) {
             Ok(0) => return Err(Error::HungUp),
             Ok(length) => length,
@@ -101,7 +105,7 @@ impl Client {
             // A last word, if its socket takes it.
             let _ = self.send(now);
         }
-        self.allowance.0 = self.allowance.0.saturating_sub(result?);
+        self.allowance.0 -= i64::from(result?);
         if self.session.stage() == Stage::Ready {
             self.ready.get_or_insert(now);
         }
@@ -152,10 +156,11 @@ impl Client {
     /// What it did not do in time, and the time at which to ask again.
     pub(crate) fn check(&mut self, now: Instant) -> Result<Option<Instant>, Error> {
         let (left, at) = self.allowance;
-        let earned = self.limits.messages as u128 * (now - at).as_nanos() / 1_000_000_000;
+        let earned = u128::from(self.limits.messages) * (now - at).as_nanos() / 1_000_000_000;
         if earned > 0 {
-            let most = u128::from(self.limits.messages);
-            self.allowance = ((u128::from(left) + earned).min(most) as u32, now);
+            let most = self.limits.messages.into();
+            let earned = i64::try_from(earned).unwrap_or(most);
+            self.allowance = (left.saturating_add(earned).min(most), now);
         }
         let mut next = None;
         let mut at = |time: Instant| next = Some(next.map_or(time, |next: Instant| next.min(time)));
@@ -175,7 +180,7 @@ impl Client {
         } else {
             self.progress = now;
         }
-        if self.allowance.0 == 0 {
+        if self.allowance.0 <= 0 {
             // Not for each message on its own: that would be a wake-up for each.
             at(now + Duration::from_millis(20));
         }

@@ -5,6 +5,9 @@ mod client;
 mod cursor;
 mod deflate;
 mod error;
+#[cfg(any(test, feature = "fuzzing"))]
+#[doc(hidden)]
+pub mod fuzzing;
 mod handshake;
 mod held;
 mod keysym;
