@@ -6,6 +6,7 @@ mod common;
 
 use std::io::{ErrorKind, Read, Write};
 use std::os::unix::net::UnixStream;
+use std::sync::{Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
 use common::server::{Desk, short, until};
@@ -16,8 +17,12 @@ use vfio_display_vnc::Limits;
 
 const SIZE: Size = Size::new(200, 120);
 
+/// Memory is counted by process, so one attack at a time.
+static ALONE: Mutex<()> = Mutex::new(());
+
 /// A desk with somebody who watches it.
 struct Watched {
+    _alone: MutexGuard<'static, ()>,
     desk: Desk,
     watcher: Viewer<UnixStream>,
     random: Random,
@@ -25,9 +30,10 @@ struct Watched {
 
 impl Watched {
     fn new(limits: Limits) -> Self {
+        let _alone = ALONE.lock().unwrap_or_else(|e| e.into_inner());
         let mut desk = Desk::new(SIZE, limits);
         let watcher = desk.viewer(&[ZRLE]);
-        Self { desk, watcher, random: Random(9) }
+        Self { _alone, desk, watcher, random: Random(9) }
     }
 
     /// An attacker who is through the handshake.

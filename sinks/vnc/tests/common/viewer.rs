@@ -78,12 +78,18 @@ impl<S: Read + Write> Viewer<S> {
         let length = u32(&mut stream)?;
         let mut name = vec![0; length as usize];
         stream.read_exact(&mut name)?;
+        let mut viewer = Self::after_handshake(stream, width, height);
+        viewer.name = String::from_utf8(name).unwrap();
+        Ok(viewer)
+    }
+
+    pub fn after_handshake(stream: S, width: u16, height: u16) -> Self {
         let mut viewer = Self {
             stream,
             size: (0, 0),
             format: XRGB,
             pixels: Vec::new(),
-            name: String::from_utf8(name).unwrap(),
+            name: String::new(),
             colour_map: Vec::new(),
             cursor: None,
             sizes: Vec::new(),
@@ -92,7 +98,7 @@ impl<S: Read + Write> Viewer<S> {
             tight: std::array::from_fn(|_| Decompress::new(true)),
         };
         viewer.resize(width, height);
-        Ok(viewer)
+        viewer
     }
 
     fn resize(&mut self, width: u16, height: u16) {
