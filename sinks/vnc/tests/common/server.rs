@@ -1,0 +1,127 @@
+// SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
+//! A server with a display before it, and what its back-channel heard.
+
+use std::os::unix::net::UnixStream;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use vfio_display::geometry::{Rect, Size};
+use vfio_display::input::{BackChannel, Event, UiInfo};
+use vfio_display::sink::Sink;
+use vfio_display::{Frame, Picture, frame::Source};
+use vfio_display_vnc::{Limits, Options, VncServer};
+
+use super::Viewer;
+
+#[derive(Debug, Default)]
+pub struct Heard {
+    pub events: Mutex<Vec<Event>>,
+    pub sizes: Mutex<Vec<Size>>,
+    pub viewers: Mutex<Vec<usize>>,
+}
+
+impl BackChannel for Heard {
+    fn input(&self, event: Event) {
+        self.events.lock().unwrap().push(event);
+    }
+
+    fn ui_info(&self, info: UiInfo) {
+        self.sizes.lock().unwrap().push(info.size);
+    }
+
+    fn viewers(&self, count: usize) {
+        self.viewers.lock().unwrap().push(count);
+    }
+}
+
+pub struct Desk {
+    pub server: VncServer,
+    pub heard: Arc<Heard>,
+    pub left: Arc<Mutex<Vec<String>>>,
+    pub picture: Picture,
+    generation: u64,
+}
+
+/// Limits that are over soon.
+pub fn short() -> Limits {
+    Limits {
+        handshake: Duration::from_millis(300),
+        stall: Duration::from_millis(500),
+        first_frame: Duration::from_millis(50),
+        ..Limits::default()
+    }
+}
+
+impl Desk {
+    pub fn new(size: Size, limits: Limits) -> Self {
+        let left = Arc::new(Mutex::new(Vec::new()));
+        let log = Arc::clone(&left);
+        let on_notice = move |notice: &vfio_display_vnc::Notice<'_>| {
+            if let vfio_display_vnc::Notice::Left { why: Some(why), .. } = notice {
+                log.lock().unwrap().push(why.to_string());
+            }
+        };
+        let options =
+            Options { limits, on_notice: Some(Arc::new(on_notice)), ..Options::default() };
+        let heard = Arc::<Heard>::default();
+        let server = VncServer::start(options, Arc::clone(&heard) as _).unwrap();
+        Self { server, heard, left, picture: Picture::new(size), generation: 1 }
+    }
+
+    /// As a display does at each look.
+    pub fn show(&mut self, damage: &[Rect]) {
+        if self.server.takes().idle {
+            return;
+        }
+        let (picture, generation) = (&self.picture, self.generation);
+        let frame = Frame { picture, damage, source: Source::Plane, generation };
+        self.server.frame(&frame).unwrap();
+    }
+
+    pub fn show_whole(&mut self) {
+        self.show(&[self.picture.size().rect()]);
+    }
+
+    pub fn stream(&self) -> UnixStream {
+        let (ours, theirs) = UnixStream::pair().unwrap();
+        self.server.serve(theirs).unwrap();
+        ours.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+        ours
+    }
+
+    /// A viewer that has the picture.
+    pub fn viewer(&mut self, encodings: &[i32]) -> Viewer<UnixStream> {
+        let stream = self.stream();
+        std::thread::scope(|scope| {
+            let thread = scope.spawn(|| {
+                let mut viewer = Viewer::connect(stream).unwrap();
+                viewer.set_encodings(encodings).unwrap();
+                viewer.request(false).unwrap();
+                viewer.update().unwrap();
+                viewer
+            });
+            while !thread.is_finished() {
+                self.show_whole();
+                std::thread::sleep(Duration::from_millis(1));
+            }
+            thread.join().unwrap()
+        })
+    }
+}
+
+/// Waits until it is so.
+pub fn until(what: &str, so: impl Fn() -> bool) {
+    let end = Instant::now() + Duration::from_secs(20);
+    while !so() {
+        assert!(Instant::now() < end, "waited for: {what}");
+        std::thread::sleep(Duration::from_millis(2));
+    }
+}
+
+pub fn fds() -> usize {
+    std::fs::read_dir("/proc/self/fd").unwrap().count()
+}
+
+pub fn threads() -> usize {
+    std::fs::read_dir("/proc/self/task").unwrap().count()
+}
