@@ -57,6 +57,7 @@ mod personality;
 mod planes;
 mod recorder;
 mod rng;
+mod scene;
 mod state;
 mod vbe;
 
@@ -68,3 +69,4 @@ pub use self::op::Op;
 pub use self::personality::{Personality, UnknownPersonality};
 pub use self::planes::KernelBug;
 pub use self::recorder::{Recorder, Shown, ShownCursor};
+pub use self::scene::Scene;
