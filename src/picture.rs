@@ -60,6 +60,18 @@ impl Picture {
         self.pixels.get(y as usize * self.size.width as usize + x as usize).copied()
     }
 
+    /// Copies what is new in `frame`, which has the same size, as a viewer does.
+    ///
+    /// # Panics
+    ///
+    /// Where it has another size.
+    pub fn take(&mut self, frame: &crate::frame::Frame<'_>) {
+        assert_eq!(self.size, frame.size(), "a frame of another size");
+        for rect in frame.damage {
+            self.copy_rect(frame.picture, *rect);
+        }
+    }
+
     /// Copies the pixels in `rect`, which is inside both, from a picture of the same size.
     pub(crate) fn copy_rect(&mut self, from: &Self, rect: Rect) {
         let (start, width) = (rect.x as usize, rect.width as usize);

@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
 //! The command line.
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::str::FromStr;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
@@ -32,6 +34,7 @@ pub(crate) enum Command {
     List(List),
     Probe(Probe),
     Shot(Shot),
+    Serve(Serve),
 }
 
 /// List displays: of running VMMs, of mdev devices, and what more can be created
@@ -83,6 +86,63 @@ pub(crate) struct Shot {
     /// How long to wait for the display to be on
     #[arg(long, value_name = "SECONDS", default_value = "10", value_parser = seconds)]
     pub(crate) wait: Duration,
+}
+
+/// Show a display to people, as it moves, by VNC
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  vfio-display serve mock                              a moving test card; type, and it shows
+  vfio-display serve pid:4711                          the screen of a running VMM
+  vfio-display serve pid:4711 --resize                 the guest's size follows the viewer's window
+  vfio-display serve pid:4711 --vnc unix:/run/vm1.sock a socket that only you can open
+  vfio-display serve mock --record - | ffmpeg -f rawvideo -pix_fmt bgr0 -s 1024x768 -r 60 -i - a.mp4")]
+pub(crate) struct Serve {
+    #[command(flatten)]
+    pub(crate) device: Device,
+
+    /// Where viewers connect: an address of this machine, or unix:PATH [127.0.0.1:5900, or the
+    /// next port that is free]
+    #[arg(long, value_name = "ADDR")]
+    pub(crate) vnc: Option<Address>,
+
+    /// Looks at the screen per second
+    #[arg(long, value_name = "N", default_value_t = vfio_display::schedule::DEFAULT_RATE)]
+    #[arg(value_parser = clap::value_parser!(u32).range(1..=1000))]
+    pub(crate) fps: u32,
+
+    /// Let viewers choose the size of the guest's screen
+    #[arg(long)]
+    pub(crate) resize: bool,
+
+    /// Take no keys and no pointer from viewers
+    #[arg(long)]
+    pub(crate) view_only: bool,
+
+    /// Write raw video as well, 4 bytes a pixel (bgr0); a change of size begins a new file
+    #[arg(long, value_name = "FILE")]
+    pub(crate) record: Option<PathBuf>,
+}
+
+/// Where a server listens.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Address {
+    Tcp(SocketAddr),
+    Unix(PathBuf),
+}
+
+impl FromStr for Address {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text.strip_prefix("unix:") {
+            Some("") => Err("unix:PATH wants a path".into()),
+            Some(path) => Ok(Self::Unix(path.into())),
+            None => text.parse().map(Self::Tcp).map_err(|_| {
+                "an address is IP:PORT, as 127.0.0.1:5900 or [::1]:5900, or unix:PATH".into()
+            }),
+        }
+    }
 }
 
 /// The device, and how careful to be with it.

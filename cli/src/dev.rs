@@ -2,6 +2,7 @@
 //! DEV: what a person writes to name a device, and the device that it leads to.
 
 use std::fmt;
+use std::os::fd::OwnedFd;
 use std::str::FromStr;
 
 use tracing::{info, warn};
@@ -27,6 +28,10 @@ pub(crate) enum Dev {
 pub(crate) struct OpenDevice {
     pub(crate) gfx: Box<dyn GfxDevice>,
     pub(crate) driver: Option<String>,
+    /// Readable once the process that the device is borrowed from has exited.
+    pub(crate) exited: Option<OwnedFd>,
+    /// The device's other side, where it is a mock.
+    pub(crate) mock: Option<Mock>,
 }
 
 impl Device {
@@ -62,7 +67,12 @@ impl Device {
             }
         }
         let driver = reached.driver().map(str::to_owned);
-        Ok(OpenDevice { gfx: Box::new(reached), driver })
+        let exited = match &reached {
+            Reached::Borrowed(borrowed) => Some(borrowed.pidfd().try_clone_to_owned()),
+            Reached::Opened(_) => None,
+        };
+        let exited = exited.transpose().map_err(|e| Failure::new(Status::Failed, e))?;
+        Ok(OpenDevice { gfx: Box::new(reached), driver, exited, mock: None })
     }
 }
 
@@ -73,7 +83,12 @@ fn open_mock(personality: Personality, size: Size) -> Result<OpenDevice, Failure
     if personality.plane_kind().is_some() {
         mock.show_card(0).map_err(failed)?;
     }
-    Ok(OpenDevice { gfx: Box::new(mock), driver: Some(format!("mock of {personality}")) })
+    Ok(OpenDevice {
+        gfx: Box::new(mock.clone()),
+        driver: Some(format!("mock of {personality}")),
+        exited: None,
+        mock: Some(mock),
+    })
 }
 
 impl fmt::Display for Dev {

@@ -10,6 +10,7 @@ mod exit;
 mod list;
 mod output;
 mod probe;
+mod serve;
 mod shot;
 
 use std::io::{self, IsTerminal as _};
@@ -38,6 +39,7 @@ fn main() -> ExitCode {
         Command::List(list) => list::run(list, cli.json),
         Command::Probe(probe) => probe::run(probe, cli.json),
         Command::Shot(shot) => shot::run(shot, cli.json),
+        Command::Serve(serve) => serve::run(serve, cli.json),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

@@ -1,0 +1,260 @@
+// SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
+//! `vfio-display serve`: a display for people, as it moves.
+//!
+//! One loop waits for whatever comes first: the time of the next look, something that a viewer
+//! did, the end of the VMM, a signal. While nobody looks there is nothing to wait for but those.
+
+mod back;
+mod guest;
+mod record;
+mod sinks;
+mod status;
+
+use std::io;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::os::fd::{AsFd as _, OwnedFd};
+use std::os::unix::net::UnixStream;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use serde_json::json;
+use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::low_level::pipe;
+use tracing::{info, warn};
+use vfio_display::device::GfxDevice;
+use vfio_display::edid::{Debounce, Edid};
+use vfio_display::{Display, Poll};
+use vfio_display_vnc::{ListenError, Options, VncServer};
+
+use self::back::Back;
+use self::guest::Guest;
+use self::record::Recorder;
+use self::sinks::Sinks;
+use self::status::Status as StatusLine;
+use crate::args::{Address, Serve};
+use crate::exit::{Failure, Status};
+use crate::output::say;
+
+/// VNC's own port, and how many after it are tried where none is asked for by name.
+const PORT: u16 = 5900;
+const PORTS: u16 = 100;
+
+pub(crate) fn run(args: &Serve, json: bool) -> Result<(), Failure> {
+    let signals = signals().map_err(|error| failed("signals can't be caught", error))?;
+    let recorder = args.record.as_deref().map(|path| Recorder::new(path, args.fps)).transpose()?;
+    let device = args.device.open()?;
+    let guest = device.mock.map(Guest::start).transpose().map_err(|e| failed("the mock", e))?;
+    let mut display = Display::new(device.gfx)?;
+    display.set_rate(args.fps);
+
+    let dev = args.device.dev.to_string();
+    let back = Back::new(guest, &dev).map_err(|error| failed("an eventfd", error))?;
+    let back = Arc::new(back);
+    let options = Options {
+        name: dev.clone().into(),
+        view_only: args.view_only,
+        resize: args.resize,
+        on_notice: Some(Arc::new(|notice| info!("{notice:?}"))),
+        ..Options::default()
+    };
+    let server = VncServer::start(options, Arc::clone(&back) as _)
+        .map_err(|error| failed("the VNC server can't be started", error))?;
+    let address = listen(&server, args.vnc.as_ref())?;
+    if args.record.as_deref().is_some_and(|path| path.as_os_str() == "-") {
+        eprintln!("{address}");
+    } else if json {
+        say(&json!({ "device": dev, "vnc": address }).to_string())?;
+    } else {
+        say(&address)?;
+    }
+
+    let recording = recorder.is_some();
+    let mut serving = Serving {
+        display,
+        sinks: Sinks::new(server, recorder),
+        back,
+        exited: device.exited,
+        signals,
+        debounce: Debounce::default(),
+        status: StatusLine::new(),
+        told: None,
+        recording,
+    };
+    let ended = serving.run(args);
+    serving.status.clear();
+    if let Err(error) = serving.display.settle() {
+        warn!("{dev}: {error}");
+    }
+    ended
+}
+
+/// All that a loop turns around.
+struct Serving {
+    display: Display<Box<dyn GfxDevice>>,
+    sinks: Sinks,
+    back: Arc<Back>,
+    exited: Option<OwnedFd>,
+    signals: UnixStream,
+    debounce: Debounce,
+    status: StatusLine,
+    /// The trouble that was last told, so that each is told once.
+    told: Option<String>,
+    recording: bool,
+}
+
+impl Serving {
+    fn run(&mut self, args: &Serve) -> Result<(), Failure> {
+        if self.recording {
+            self.display.watch(Instant::now());
+        }
+        loop {
+            let now = Instant::now();
+            self.take_from_viewers(now, args);
+            match self.display.poll(now, &mut self.sinks) {
+                Ok(Poll::Gone(error)) => return Err(Failure::new(Status::Gone, error)),
+                Ok(Poll::Held(error)) => self.tell(Some(error.to_string())),
+                Ok(Poll::NotDue) => {}
+                Ok(poll) => {
+                    self.tell(None);
+                    self.status.looked(now, &poll, &self.sinks);
+                    self.sinks.tick()?;
+                }
+                Err(error) => self.tell(Some(error.to_string())),
+            }
+            self.status.show(now, self.display.plane(), self.back.viewers());
+            if self.wait(now)? {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Acts on what viewers did since the last time.
+    fn take_from_viewers(&mut self, now: Instant, args: &Serve) {
+        let news = self.back.take();
+        if let Some(viewers) = news.viewers {
+            if viewers > 0 {
+                self.display.watch(now);
+            } else if !self.recording {
+                self.display.park();
+                self.status.clear();
+            }
+        }
+        if news.input {
+            self.display.wake(now);
+        }
+        if !args.resize {
+            return;
+        }
+        if let Some(info) = news.ui_info {
+            self.debounce.request(now, info);
+        }
+        if let Some(info) = self.debounce.poll(now) {
+            match self.display.set_edid(now, Edid::from(info)) {
+                Ok(true) => {}
+                Ok(false) => self.tell(Some("the device takes no EDID: its size stays".into())),
+                Err(error) => self.tell(Some(error.to_string())),
+            }
+        }
+        if let Some(plane) = self.display.plane() {
+            self.debounce.shown(plane.size);
+        }
+    }
+
+    /// Says what is wrong, once, until something else is or nothing.
+    fn tell(&mut self, trouble: Option<String>) {
+        if trouble != self.told {
+            if let Some(trouble) = &trouble {
+                self.status.clear();
+                warn!("{trouble}");
+            }
+            self.told = trouble;
+        }
+    }
+
+    /// Waits for the next thing to do; `true` when it is to end.
+    fn wait(&mut self, now: Instant) -> Result<bool, Failure> {
+        let at = [self.display.poll_at(), self.debounce.poll_at()].into_iter().flatten().min();
+        // From now on, not from the start of the turn: a look takes a while.
+        let pause = at.map(|at| at.saturating_duration_since(Instant::now().max(now)));
+        let pause = pause.map(timespec);
+        let mut fds = vec![
+            PollFd::new(&self.signals, PollFlags::IN),
+            PollFd::from_borrowed_fd(self.back.as_fd(), PollFlags::IN),
+        ];
+        if let Some(exited) = &self.exited {
+            fds.push(PollFd::new(exited, PollFlags::IN));
+        }
+        match poll(&mut fds, pause.as_ref()) {
+            Ok(_) | Err(rustix::io::Errno::INTR) => {}
+            Err(errno) => return Err(failed("waiting", errno.into())),
+        }
+        let signalled = !fds[0].revents().is_empty();
+        // The display says what exactly it is, and by its own means.
+        if fds.get(2).is_some_and(|fd| !fd.revents().is_empty()) {
+            self.display.watch(Instant::now());
+        }
+        Ok(signalled)
+    }
+}
+
+/// A stream that can be read once the command is told to end.
+fn signals() -> io::Result<UnixStream> {
+    let (reader, writer) = UnixStream::pair()?;
+    pipe::register(SIGINT, writer.try_clone()?)?;
+    pipe::register(SIGTERM, writer)?;
+    Ok(reader)
+}
+
+/// Listens, and answers with what to connect to, as a link where it can be one.
+fn listen(server: &VncServer, address: Option<&Address>) -> Result<String, Failure> {
+    match address {
+        Some(Address::Unix(path)) => {
+            server.listen_unix(path)?;
+            Ok(format!("unix:{}", path.display()))
+        }
+        Some(Address::Tcp(at)) => Ok(link(server.listen_tcp(*at)?)),
+        None => {
+            let mut taken = None;
+            for port in PORT..PORT + PORTS {
+                let at = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+                match server.listen_tcp(at) {
+                    Ok(at) => return Ok(link(at)),
+                    Err(ListenError::Io { source, at })
+                        if source.kind() == io::ErrorKind::AddrInUse =>
+                    {
+                        taken.get_or_insert(ListenError::Io { source, at });
+                    }
+                    Err(error) => return Err(error.into()),
+                }
+            }
+            let last = PORT + PORTS - 1;
+            Err(taken
+                .map_or_else(|| failed("no port", io::ErrorKind::AddrInUse.into()), Into::into))
+            .map_err(|error: Failure| error.hint(format!("ports {PORT} to {last} are taken")))
+        }
+    }
+}
+
+fn link(at: SocketAddr) -> String {
+    format!("vnc://{at}")
+}
+
+fn timespec(duration: Duration) -> Timespec {
+    // Two hundred years will do.
+    duration.try_into().unwrap_or(Timespec { tv_sec: i64::MAX, tv_nsec: 0 })
+}
+
+fn failed(what: &str, error: io::Error) -> Failure {
+    Failure::new(Status::Failed, format!("{what}: {error}"))
+}
+
+impl From<ListenError> for Failure {
+    fn from(error: ListenError) -> Self {
+        let status = match error {
+            ListenError::NotLoopback(_) => Status::Usage,
+            _ => Status::Busy,
+        };
+        Self::new(status, error)
+    }
+}
