@@ -6,7 +6,7 @@ use vfio_display::geometry::Rect;
 use vfio_display::picture::Picture;
 
 use crate::deflate::Deflate;
-use crate::pixel_format::Pixels;
+use crate::pixels::Pixels;
 use crate::tile::{Colours, MAX_COLOURS, Palette, Scratch};
 
 /// The largest rectangle that is encoded as one. Small enough that much of a screen is one colour
@@ -26,7 +26,7 @@ const MIN_COMPRESSED: usize = 12;
 pub(crate) struct Streams([Deflate; 3]);
 
 impl Streams {
-    pub(crate) fn set_hint(&mut self, level: u32) {
+    pub(crate) fn set_hint(&mut self, level: u8) {
         self.0.iter_mut().for_each(|stream| stream.set_hint(level));
     }
 

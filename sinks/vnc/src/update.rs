@@ -7,7 +7,8 @@ use vfio_display::picture::Picture;
 
 use crate::deflate::Deflate;
 use crate::messages::Encoding;
-use crate::pixel_format::{PixelFormat, Pixels};
+use crate::pixel_format::PixelFormat;
+use crate::pixels::Pixels;
 use crate::region::Region;
 use crate::tile::Scratch;
 use crate::wire::{encoding, put_rect};
@@ -86,7 +87,7 @@ impl Default for Encoder {
 }
 
 impl Encoder {
-    pub(crate) fn set_hint(&mut self, level: u32) {
+    pub(crate) fn set_hint(&mut self, level: u8) {
         self.zrle.set_hint(level);
         self.tight.set_hint(level);
     }
