@@ -19,7 +19,8 @@ pub struct Limits {
     pub cut_text: u32,
     /// Entries of a SetEncodings.
     pub encodings: u16,
-    /// Messages of a viewer in a second; beyond it what it sends waits in its socket.
+    /// Messages of a viewer in a second, but for requests for updates; beyond it what it sends
+    /// waits in its socket.
     pub messages: u32,
     /// The largest side of a screen that a viewer may ask for, in pixels.
     pub side: u16,

@@ -203,6 +203,11 @@ pub(crate) fn parse(bytes: &[u8], limits: &Limits) -> Result<Message, Error> {
     })
 }
 
+/// Whether `bytes` are a FramebufferUpdateRequest.
+pub(crate) fn is_request(bytes: &[u8]) -> bool {
+    bytes.first() == Some(&FRAMEBUFFER_UPDATE_REQUEST)
+}
+
 const fn unknown(kind: u8) -> Error {
     Error::UnknownMessage(kind)
 }

@@ -169,7 +169,7 @@ impl Session {
     }
 
     /// Takes bytes as they arrive, in pieces of any length, and tells what they say. Returns how
-    /// many messages were complete.
+    /// many messages were complete, but for requests for updates: many of them are as good as one.
     ///
     /// # Errors
     ///
@@ -190,7 +190,7 @@ impl Session {
             if self.message.len() == want && self.message_length()? == want {
                 let message = std::mem::take(&mut self.message);
                 self.handle(&message, to)?;
-                count += 1;
+                count += u32::from(!messages::is_request(&message));
                 self.message = message;
                 self.message.clear();
             }
@@ -286,7 +286,7 @@ impl Session {
     fn set_encodings(&mut self, encodings: Encodings) {
         self.settled = true;
         self.encodings = encodings;
-        self.encoder.set_hint(encodings.compress_level.unwrap_or(1).into());
+        self.encoder.set_hint(encodings.compress_level.unwrap_or(1));
         self.cursor_due = true;
         // What we understand is said once, the first time that the viewer names it.
         if encodings.fence && !self.greeted.fence {

@@ -26,7 +26,7 @@ const MIN_COMPRESSED: usize = 12;
 pub(crate) struct Streams([Deflate; 3]);
 
 impl Streams {
-    pub(crate) fn set_hint(&mut self, level: u32) {
+    pub(crate) fn set_hint(&mut self, level: u8) {
         self.0.iter_mut().for_each(|stream| stream.set_hint(level));
     }
 

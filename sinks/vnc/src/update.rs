@@ -86,7 +86,7 @@ impl Default for Encoder {
 }
 
 impl Encoder {
-    pub(crate) fn set_hint(&mut self, level: u32) {
+    pub(crate) fn set_hint(&mut self, level: u8) {
         self.zrle.set_hint(level);
         self.tight.set_hint(level);
     }
