@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use vfio_display::geometry::{Rect, Size};
 use vfio_display::input::{BackChannel, Event, UiInfo};
-use vfio_display::sink::Sink;
+use vfio_display::sink::{Sink, Takes};
 use vfio_display::{Frame, Picture, frame::Source};
 use vfio_display_vnc::{Limits, Options, VncServer};
 
@@ -40,6 +40,7 @@ pub struct Desk {
     pub left: Arc<Mutex<Vec<String>>>,
     pub picture: Picture,
     generation: u64,
+    takes: Takes,
 }
 
 /// Limits that are over soon.
@@ -65,7 +66,8 @@ impl Desk {
             Options { limits, on_notice: Some(Arc::new(on_notice)), ..Options::default() };
         let heard = Arc::<Heard>::default();
         let server = VncServer::start(options, Arc::clone(&heard) as _).unwrap();
-        Self { server, heard, left, picture: Picture::new(size), generation: 1 }
+        let (picture, takes) = (Picture::new(size), Takes::default());
+        Self { server, heard, left, picture, generation: 1, takes }
     }
 
     /// As a display does at each look.
@@ -76,6 +78,15 @@ impl Desk {
         let (picture, generation) = (&self.picture, self.generation);
         let frame = Frame { picture, damage, source: Source::Plane, generation };
         self.server.frame(&frame).unwrap();
+    }
+
+    /// As a display does when nothing has changed but who looks.
+    pub fn look(&mut self) {
+        let takes = self.server.takes();
+        if takes != self.takes {
+            self.takes = takes;
+            self.show_whole();
+        }
     }
 
     pub fn show_whole(&mut self) {
