@@ -6,7 +6,7 @@ use vfio_display::Cursor;
 use vfio_display::geometry::{Point, Rect, Size};
 
 use crate::messages::Encodings;
-use crate::pixel_format::Pixels;
+use crate::pixels::Pixels;
 use crate::wire::{encoding, put_rect};
 
 /// The largest side of a shape that is sent, in pixels.

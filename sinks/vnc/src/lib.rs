@@ -1,5 +1,42 @@
 // SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
-//! A VNC server.
+//! A VNC server (RFB, RFC 6143) for a screen that changes by itself, as a guest's does.
+//!
+//! ```text
+//!  Display ──Frame──► VncServer ──► two copies of the screen, at most        any thread
+//!                                     │ damage        ▲ picture
+//!                    ┌────────────────┘               │                      one thread
+//!                    ▼                                │
+//!  viewer ◄─bytes─ Session: what it lacks ──► update ─┴► ZRLE │ Tight │ Raw
+//!     └────bytes──► Session ──events──► BackChannel
+//! ```
+//!
+//! [`VncServer`] is a [`Sink`](vfio_display::Sink). It takes viewers from TCP on loopback, from a
+//! socket file of mode 0600, or from the embedder, as any stream with an fd. Nothing is copied or
+//! encoded while nobody looks. A viewer that is slow gets what is newest when it is ready, merged;
+//! nothing is queued for it, and neither the display nor another viewer waits.
+//!
+//! [`Session`] is one viewer's protocol without sockets, threads or clock, for those who have
+//! their own: bytes in, events and bytes out.
+//!
+//! Versions 3.3, 3.7 and 3.8; 8, 16 and 32 bits a pixel; DesktopSize, ExtendedDesktopSize with
+//! SetDesktopSize, Cursor, Cursor With Alpha, LastRect, QEMU Extended Key Event, Fence and
+//! ContinuousUpdates. All of it is lossless. There is no security type but None yet, which is why
+//! nothing wider than this machine or user is listened on. No JPEG, no clipboard, no sound.
+//!
+//! ```
+//! use std::net::TcpStream;
+//! use std::io::Read;
+//! use std::sync::Arc;
+//! use vfio_display_vnc::{Options, VncServer};
+//!
+//! let server = VncServer::start(Options::default(), Arc::new(()))?;
+//! let at = server.listen_tcp("127.0.0.1:0".parse()?)?;
+//! // `display.poll(now, &mut server)` brings frames; a viewer is greeted without.
+//! let mut greeting = [0; 12];
+//! TcpStream::connect(at)?.read_exact(&mut greeting)?;
+//! assert_eq!(&greeting, b"RFB 003.008\n");
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
 
 mod client;
 mod cursor;
@@ -16,6 +53,7 @@ mod listener;
 mod messages;
 mod no_signal;
 mod pixel_format;
+mod pixels;
 mod raw;
 mod region;
 mod scancode;

@@ -4,7 +4,7 @@
 use vfio_display::geometry::Rect;
 use vfio_display::picture::Picture;
 
-use crate::pixel_format::Pixels;
+use crate::pixels::Pixels;
 use crate::tile::{MAX_PIXELS, Scratch};
 
 /// Appends the data of a rectangle that lies in `rect`, at most [`MAX_PIXELS`] wide.

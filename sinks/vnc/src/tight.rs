@@ -6,7 +6,7 @@ use vfio_display::geometry::Rect;
 use vfio_display::picture::Picture;
 
 use crate::deflate::Deflate;
-use crate::pixel_format::Pixels;
+use crate::pixels::Pixels;
 use crate::tile::{Colours, MAX_COLOURS, Palette, Scratch};
 
 /// The largest rectangle that is encoded as one. Small enough that much of a screen is one colour

@@ -4,7 +4,7 @@
 use vfio_display::geometry::Rect;
 use vfio_display::picture::Picture;
 
-use crate::pixel_format::Pixels;
+use crate::pixels::Pixels;
 
 /// Pixels of the largest tile: ZRLE's 64x64 (RFC 6143, section 7.7.6), Tight's 256x64.
 pub(crate) const MAX_PIXELS: usize = 256 * 64;

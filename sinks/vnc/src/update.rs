@@ -7,7 +7,8 @@ use vfio_display::picture::Picture;
 
 use crate::deflate::Deflate;
 use crate::messages::Encoding;
-use crate::pixel_format::{PixelFormat, Pixels};
+use crate::pixel_format::PixelFormat;
+use crate::pixels::Pixels;
 use crate::region::Region;
 use crate::tile::Scratch;
 use crate::wire::{encoding, put_rect};

@@ -5,7 +5,7 @@ use vfio_display::geometry::Rect;
 use vfio_display::picture::Picture;
 
 use crate::deflate::Deflate;
-use crate::pixel_format::Pixels;
+use crate::pixels::Pixels;
 use crate::tile::{Colours, Palette, Scratch, run};
 
 const TILE: u32 = 64;

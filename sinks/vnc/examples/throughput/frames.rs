@@ -51,15 +51,15 @@ fn text(x: u32, line: u32, row: u32) -> u32 {
     let (column, dx) = (x / 8, x % 8);
     let seed = hash(u64::from(line) << 32);
     let length = 20 + (seed % 90) as u32;
-    let letter = hash(u64::from(line) << 32 | u64::from(column) + 1);
-    if column >= length || letter % 6 == 0 || !(3..13).contains(&row) || dx == 7 {
+    let letter = hash((u64::from(line) << 32) | (u64::from(column) + 1));
+    if column >= length || letter.is_multiple_of(6) || !(3..13).contains(&row) || dx == 7 {
         return PAPER;
     }
     let ink = INKS[(hash(seed ^ u64::from(column / 9)) % 5) as usize];
     // One of 60 characters, each with its own strokes.
     match hash(letter % 60 * 1000 + u64::from(row * 8 + dx)) % 8 {
         0 | 1 => ink,
-        2 => (ink & 0x00fe_fefe) / 2 + (PAPER & 0x00fe_fefe) / 2 | 0xff00_0000,
+        2 => 0xff00_0000 | ((ink & 0x00fe_fefe) / 2 + (PAPER & 0x00fe_fefe) / 2),
         _ => PAPER,
     }
 }
