@@ -30,7 +30,17 @@ const PROGRAMS: &[&str] = &[
 ];
 
 /// What some tests compare this project with, installed where missing.
-const PEERS: &[&str] = &["edid-decode", "libpixman-1-0", "qemu-system-x86", "seabios"];
+const PEERS: &[&str] = &[
+    "edid-decode",
+    "gvncviewer",
+    "libpixman-1-0",
+    // vncdotool comes from PyPI, into a directory of its own under target/
+    "python3-venv",
+    "qemu-system-x86",
+    "seabios",
+    "tigervnc-viewer",
+    "xvfb",
+];
 
 const ELSEWHERE: &str = "the testbed takes QEMU and its kernels from Debian 12: run this in a \
     Debian 12 container or machine, or leave the testbed out with --skip vm";
