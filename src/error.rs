@@ -5,9 +5,15 @@
 //! ([`Error::Plane`], [`Error::Region`]) are never the same error. No errno is dropped, and each
 //! message names the object and the numbers, so that one line of a log is enough.
 
-use std::{fmt, io};
+mod call;
+mod errno;
 
-use crate::device::{DmabufId, PlaneKind, PlaneType, RegionIndex};
+use std::fmt;
+
+pub use self::call::Call;
+pub use self::errno::Errno;
+
+use crate::device::{DmabufId, RegionIndex};
 use crate::edid::EdidError;
 use crate::format::{Fourcc, Modifier, unsupported_name};
 use crate::plane::PlaneError;
@@ -120,7 +126,7 @@ impl Error {
             Self::Edid(EdidError::Step { error, .. }) => return error.is_transient(),
             _ => return false,
         };
-        let errno = E::from_raw_os_error(errno.0);
+        let errno = E::from_raw_os_error(errno.raw());
         match call {
             Call::QueryPlane { .. } | Call::ExportDmabuf(_) => matches!(
                 errno,
@@ -136,7 +142,7 @@ impl Error {
         match self {
             Self::Gone(_) => true,
             Self::Refused { errno, .. } => {
-                matches!(E::from_raw_os_error(errno.0), E::NODEV | E::NXIO)
+                matches!(E::from_raw_os_error(errno.raw()), E::NODEV | E::NXIO)
             }
             Self::Edid(EdidError::Step { error, .. }) => error.is_gone(),
             _ => false,
@@ -216,90 +222,6 @@ impl fmt::Display for Conflict {
     }
 }
 
-/// A call to a device, with the numbers that were asked for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Call {
-    /// `VFIO_DEVICE_GET_INFO`.
-    DeviceInfo,
-    /// `VFIO_DEVICE_GET_REGION_INFO`.
-    RegionInfo(RegionIndex),
-    /// Reading of a region.
-    Read {
-        /// The region.
-        index: RegionIndex,
-        /// First byte.
-        offset: u64,
-        /// Bytes.
-        len: u64,
-    },
-    /// Writing to a region.
-    Write {
-        /// The region.
-        index: RegionIndex,
-        /// First byte.
-        offset: u64,
-        /// Bytes.
-        len: u64,
-    },
-    /// Mapping of a region.
-    Map {
-        /// The region.
-        index: RegionIndex,
-        /// First byte.
-        offset: u64,
-        /// Bytes.
-        len: u64,
-    },
-    /// `VFIO_DEVICE_QUERY_GFX_PLANE` with `VFIO_GFX_PLANE_TYPE_PROBE`.
-    Probe(PlaneKind),
-    /// `VFIO_DEVICE_QUERY_GFX_PLANE`.
-    QueryPlane {
-        /// The plane asked about.
-        plane: PlaneType,
-        /// What it was asked as.
-        kind: PlaneKind,
-    },
-    /// `VFIO_DEVICE_GET_GFX_DMABUF`.
-    ExportDmabuf(DmabufId),
-    /// The size of a dma-buf, by `lseek(2)`.
-    DmabufLen(DmabufId),
-    /// `DMA_BUF_IOCTL_SYNC`.
-    SyncDmabuf(DmabufId),
-}
-
-impl Call {
-    /// The error of this call having been refused.
-    pub(crate) fn refused(self, errno: impl Into<Errno>) -> Error {
-        Error::Refused { call: self, errno: errno.into() }
-    }
-}
-
-impl fmt::Display for Call {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::DeviceInfo => f.write_str("GET_INFO"),
-            Self::RegionInfo(index) => write!(f, "GET_REGION_INFO of region {index}"),
-            Self::Read { index, offset, len } => {
-                write!(f, "read of {len} bytes at {offset:#x} of region {index}")
-            }
-            Self::Write { index, offset, len } => {
-                write!(f, "write of {len} bytes at {offset:#x} of region {index}")
-            }
-            Self::Map { index, offset, len } => {
-                write!(f, "mmap of {len} bytes at {offset:#x} of region {index}")
-            }
-            Self::Probe(kind) => write!(f, "QUERY_GFX_PLANE probe for {kind} planes"),
-            Self::QueryPlane { plane, kind } => {
-                write!(f, "QUERY_GFX_PLANE of the {plane} plane as a {kind}")
-            }
-            Self::ExportDmabuf(id) => write!(f, "GET_GFX_DMABUF of dma-buf {id}"),
-            Self::DmabufLen(id) => write!(f, "size of dma-buf {id}"),
-            Self::SyncDmabuf(id) => write!(f, "DMA_BUF_IOCTL_SYNC of dma-buf {id}"),
-        }
-    }
-}
-
 /// A pixel format with its layout, or either alone, that this crate cannot read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Unsupported {
@@ -325,78 +247,10 @@ impl fmt::Display for Unsupported {
     }
 }
 
-/// An error number of the kernel, shown by its name and its text.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub struct Errno(i32);
-
-impl Errno {
-    /// The errno with this number, as in `<errno.h>`.
-    pub const fn from_raw(raw: i32) -> Self {
-        Self(raw)
-    }
-
-    /// Its number.
-    pub const fn raw(self) -> i32 {
-        self.0
-    }
-
-    /// Its name in `<errno.h>`, for those that displays are known to answer.
-    pub fn name(self) -> Option<&'static str> {
-        use rustix::io::Errno as E;
-        Some(match E::from_raw_os_error(self.0) {
-            E::PERM => "EPERM",
-            E::NOENT => "ENOENT",
-            E::SRCH => "ESRCH",
-            E::INTR => "EINTR",
-            E::IO => "EIO",
-            E::NXIO => "ENXIO",
-            E::BADF => "EBADF",
-            E::AGAIN => "EAGAIN",
-            E::NOMEM => "ENOMEM",
-            E::ACCESS => "EACCES",
-            E::FAULT => "EFAULT",
-            E::BUSY => "EBUSY",
-            E::NODEV => "ENODEV",
-            E::INVAL => "EINVAL",
-            E::NFILE => "ENFILE",
-            E::MFILE => "EMFILE",
-            E::NOTTY => "ENOTTY",
-            E::NOSYS => "ENOSYS",
-            E::OPNOTSUPP => "EOPNOTSUPP",
-            _ => return None,
-        })
-    }
-}
-
-impl fmt::Display for Errno {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let text = io::Error::from_raw_os_error(self.0).to_string();
-        let text = text.split(" (os error").next().unwrap_or_default();
-        match self.name() {
-            Some(name) => write!(f, "{text} ({name})"),
-            None => write!(f, "{text} (errno {})", self.0),
-        }
-    }
-}
-
-impl fmt::Debug for Errno {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.name() {
-            Some(name) => f.write_str(name),
-            None => write!(f, "errno {}", self.0),
-        }
-    }
-}
-
-impl From<rustix::io::Errno> for Errno {
-    fn from(errno: rustix::io::Errno) -> Self {
-        Self(errno.raw_os_error())
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::device::{PlaneKind, PlaneType};
 
     fn query(errno: rustix::io::Errno) -> Error {
         Call::QueryPlane { plane: PlaneType::Primary, kind: PlaneKind::Dmabuf }.refused(errno)
