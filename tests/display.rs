@@ -3,13 +3,15 @@
 
 use std::time::{Duration, Instant};
 
+use vfio_display::device::{GfxDevice as _, PlaneKind, PlaneType};
 use vfio_display::edid::Edid;
 use vfio_display::error::Errno;
-use vfio_display::format::PixelFormat;
+use vfio_display::format::{Fourcc, PixelFormat};
 use vfio_display::geometry::{Point, Rect, Size};
 use vfio_display::sink::Takes;
 use vfio_display::testing::card::Card;
 use vfio_display::testing::{Faulty, Mock, Mode, Op, Personality, Recorder};
+use vfio_display::uapi::PlaneInfo;
 use vfio_display::{Display, Poll, PollError};
 
 // Whole pages of rows, because the mock of NVIDIA's driver is black in any other mode.
@@ -183,6 +185,44 @@ fn a_sink_that_refuses_loses_no_damage() {
     assert!(matches!(watched.poll(), Err(PollError::Sink(_))));
     assert_eq!(watched.poll().unwrap(), Poll::Off);
     assert_eq!(watched.sink.blanks, 1);
+}
+
+#[test]
+fn what_cannot_be_shown_is_named_with_its_numbers() {
+    let plane = |change: fn(&mut PlaneInfo)| {
+        let mock = Mock::new(Personality::Region, SIZE).unwrap();
+        let mut info = mock.query_plane(PlaneType::Primary, PlaneKind::Region).unwrap();
+        change(&mut info);
+        mock.script_plane(info);
+        Display::new(mock).unwrap().look().unwrap_err().to_string()
+    };
+    for (told, expected) in [
+        (
+            plane(|info| info.drm_format = Fourcc::new(b"C8  ").raw()),
+            "format C8   (0x20203843, 8-bit palette, whose colours the device does not tell) \
+             is not read",
+        ),
+        (plane(|info| info.drm_format = 0x0102_0304), "format 0x01020304 (0x01020304) is not read"),
+        (
+            plane(|info| info.drm_format_mod = 0x0100_0000_0000_0002),
+            "layout I915_Y_TILED (modifier 0x0100000000000002) of format XR24 is not linear and \
+             not read",
+        ),
+        (
+            plane(|info| info.stride = 1276),
+            "plane: stride of 1276 bytes is less than a row of 320 pixels in XR24, 1280",
+        ),
+        (
+            plane(|info| info.size = 4096),
+            "plane: 327680 bytes of 320x256 at stride 1280 do not fit the plane's 4096 bytes",
+        ),
+        (
+            plane(|info| (info.stride, info.size) = (1 << 20, 256 << 20)),
+            "region 10: 267388160 bytes at 0x0 do not fit its 67108864 bytes",
+        ),
+    ] {
+        assert_eq!(told, expected);
+    }
 }
 
 #[test]

@@ -23,11 +23,7 @@ use crate::args::{Cli, Command};
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
-    let level = match cli.verbose {
-        0 => Level::WARN,
-        1 => Level::INFO,
-        _ => Level::TRACE,
-    };
+    let level = if cli.verbose { Level::INFO } else { Level::WARN };
     tracing_subscriber::fmt()
         .with_writer(io::stderr)
         .with_ansi(io::stderr().is_terminal())
