@@ -196,9 +196,11 @@ impl<D: GfxDevice> Display<D> {
         now: Instant,
         sink: &mut S,
     ) -> Result<Poll, PollError> {
-        self.poll_edid(now)?;
+        // The look is made whatever became of the monitor, or the next one would be due in the
+        // past.
+        let monitor = self.poll_edid(now);
         if !self.schedule.is_due(now) {
-            return Ok(Poll::NotDue);
+            return Ok(monitor.map(|()| Poll::NotDue)?);
         }
         let result = self.look_and_show(now, sink);
         let outcome = match result {
@@ -209,6 +211,8 @@ impl<D: GfxDevice> Display<D> {
         if let Ok(Poll::Gone(_)) = result {
             self.schedule.park();
             self.edid = None;
+        } else {
+            monitor?;
         }
         result
     }

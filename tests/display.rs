@@ -332,6 +332,22 @@ fn a_monitor_is_plugged_in_also_while_nobody_watches() {
 }
 
 #[test]
+fn a_monitor_that_fails_does_not_stop_the_screen() {
+    let mut watched = Watched::new(Personality::WellBehaved);
+    watched.poll().unwrap();
+    watched.display.set_edid(watched.now, Edid::for_mode(Size::new(1280, 720))).unwrap();
+    watched.mock.fail_next(Op::Write, 3, Errno::from_raw(5));
+    let mut told = 0;
+    for n in 1..40 {
+        watched.mock.show_card(n).unwrap();
+        told += usize::from(watched.poll().is_err());
+    }
+    assert!(told > 0, "the errors are told");
+    watched.poll().unwrap();
+    watched.assert_shows(&Card::new(SIZE, 39).picture());
+}
+
+#[test]
 fn nobody_watching_is_no_look() {
     let mut watched = Watched::new(Personality::Region);
     watched.poll().unwrap();
