@@ -146,8 +146,13 @@ impl Client {
         loop {
             self.session.encode(picture, scratch);
             let now = Instant::now();
-            let sent = self.send(now)?;
-            if !sent || !self.session.is_amid_update() || now - start >= turn {
+            let over = now - start >= turn;
+            // Small pieces go together: each that is sent wakes the viewer, which then competes
+            // with us for a core.
+            if !over && self.session.is_amid_update() && self.session.is_due() {
+                continue;
+            }
+            if !self.send(now)? || over || !self.session.is_amid_update() {
                 return Ok(());
             }
         }

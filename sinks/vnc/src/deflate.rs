@@ -31,7 +31,7 @@ const PATIENCE: u32 = 15;
 /// The longest stored block (RFC 1951, section 3.2.4).
 const MAX_STORED: usize = 0xffff;
 
-/// A stream that is made when it is first used: it takes about 300 KB.
+/// A stream that is made when it is first used: it takes some 300 KB.
 #[derive(Debug)]
 pub(crate) struct Deflate {
     stream: Option<Compress>,

@@ -153,7 +153,7 @@ impl Session {
 
     /// The viewer has taken so many bytes of the output.
     pub fn sent(&mut self, bytes: usize) {
-        self.sent = (self.sent + bytes).min(self.out.len());
+        self.sent = self.sent.saturating_add(bytes).min(self.out.len());
         if self.sent == self.out.len() {
             self.out.clear();
             self.sent = 0;

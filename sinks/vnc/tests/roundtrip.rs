@@ -128,6 +128,52 @@ fn every_kind_in_every_format_and_encoding() {
     }
 }
 
+/// The edges of the forms that a tile can have: how many colours, and how long runs.
+#[test]
+fn so_many_colours_and_so_long_runs() {
+    let wire = Wire::new(Size::new(64, 64));
+    let mut viewer = Viewer::connect(wire.clone()).unwrap();
+    for encoding in [ZRLE, TIGHT] {
+        viewer.set_encodings(&[encoding]).unwrap();
+        for colours in [1, 2, 3, 4, 5, 16, 17, 126, 127, 128, 129, 255, 256, 257, 1024] {
+            for run in [1, 2, 63, 127, 128, 129, 255, 256, 257, 510, 511, 512, 4096] {
+                wire.damage(|picture| {
+                    for (i, pixel) in (0..).zip(picture.rows_mut().flatten()) {
+                        let i: u32 = i;
+                        *pixel = 0xff00_0000 | (i / run % colours).wrapping_mul(0x0003_0507);
+                    }
+                    picture.size().rect()
+                });
+                viewer.request(true).unwrap();
+                viewer.update().unwrap();
+                check(&viewer, &wire, &(encoding, colours, run));
+            }
+        }
+    }
+}
+
+#[test]
+fn who_asks_for_answers_and_takes_none_is_read_no_more() {
+    let mut session = Session::new(Limits::default(), "desk".into(), true);
+    session.receive(b"RFB 003.008\n\x01\x01", &mut |_| {}).unwrap();
+    let fence = [248, 0, 0, 0, 128, 0, 0, 0, 0];
+    // Before ServerInit, while answers have to wait.
+    let count = (0..10_000).take_while(|_| {
+        session.receive(&fence, &mut |_| {}).unwrap();
+        session.wants_input()
+    });
+    assert!(count.count() < 500);
+    session.start(Size::new(9, 9));
+    assert!(session.wants_input());
+    let count = (0..10_000_000).take_while(|_| {
+        session.receive(&fence, &mut |_| {}).unwrap();
+        session.wants_input()
+    });
+    assert!(count.count() < 200_000);
+    session.sent(usize::MAX / 2);
+    assert!(session.wants_input());
+}
+
 #[test]
 fn damage_is_all_that_is_needed() {
     let mut random = Random(2);

@@ -57,6 +57,23 @@ fn nobody_looks_so_nothing_is_copied_and_then_all_of_it() {
 }
 
 #[test]
+fn a_mode_that_was_set_while_nobody_looked() {
+    let _alone = ALONE.lock().unwrap_or_else(|e| e.into_inner());
+    let mut desk = Desk::new(SIZE, Limits::default());
+    drop(desk.viewer(&[ZRLE]));
+    until("gone", || desk.server.viewers() == 0);
+    // A look, and then the display is parked: it is not asked and brings no frame.
+    assert!(desk.server.takes().idle);
+    desk.picture = Picture::new(Size::new(64, 32));
+    let stream = desk.stream();
+    let viewer = std::thread::spawn(|| Viewer::connect(stream).unwrap());
+    until("here", || desk.server.viewers() == 1);
+    std::thread::sleep(Duration::from_millis(50));
+    desk.show_whole();
+    assert_eq!(viewer.join().unwrap().size, (64, 32), "not what it was before");
+}
+
+#[test]
 fn no_signal_where_there_is_none() {
     let _alone = ALONE.lock().unwrap_or_else(|e| e.into_inner());
     let mut desk = Desk::new(SIZE, short());
