@@ -29,7 +29,7 @@ fn main() -> ExitCode {
         _ => Level::TRACE,
     };
     tracing_subscriber::fmt()
-        .with_writer(io::stderr)
+        .with_writer(output::messages)
         .with_ansi(io::stderr().is_terminal())
         .with_max_level(level)
         .with_target(false)

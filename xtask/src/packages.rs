@@ -30,7 +30,7 @@ const PROGRAMS: &[&str] = &[
 ];
 
 /// What some tests compare this project with, installed where missing.
-const PEERS: &[&str] = &["edid-decode", "libpixman-1-0", "qemu-system-x86", "seabios"];
+const PEERS: &[&str] = &["edid-decode", "libpixman-1-0", "qemu-system-x86", "seabios", "strace"];
 
 const ELSEWHERE: &str = "the testbed takes QEMU and its kernels from Debian 12: run this in a \
     Debian 12 container or machine, or leave the testbed out with --skip vm";
