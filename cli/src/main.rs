@@ -25,7 +25,7 @@ fn main() -> ExitCode {
     let cli = Cli::parse();
     let level = if cli.verbose { Level::INFO } else { Level::WARN };
     tracing_subscriber::fmt()
-        .with_writer(io::stderr)
+        .with_writer(output::messages)
         .with_ansi(io::stderr().is_terminal())
         .with_max_level(level)
         .with_target(false)

@@ -4,6 +4,7 @@
 use std::fs::{self, OpenOptions};
 use std::io::{self, IsTerminal as _, Write as _};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use clap::ValueEnum;
 use vfio_display::Picture;
@@ -17,6 +18,31 @@ pub(crate) fn say(text: &str) -> Result<(), Failure> {
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
         done => done.map_err(|error| refused(Path::new("standard output"), error)),
     }
+}
+
+/// Whether a line that changes is on the terminal, below all that was written before it.
+static LINE: AtomicBool = AtomicBool::new(false);
+
+/// Puts `line` on the terminal in place of the one before. In one piece: a terminal that shows
+/// it halfway flickers.
+pub(crate) fn write_line(line: &str) {
+    let line = format!("\r{line}\x1b[K");
+    LINE.store(true, Ordering::Relaxed);
+    // A terminal that is gone shows nothing.
+    let _ = io::stderr().lock().write_all(line.as_bytes());
+}
+
+/// Takes the line away, for something else to be written or for good.
+pub(crate) fn clear_line() {
+    if LINE.swap(false, Ordering::Relaxed) {
+        let _ = io::stderr().lock().write_all(b"\r\x1b[K");
+    }
+}
+
+/// Standard error for messages, which begin a line of their own.
+pub(crate) fn messages() -> io::Stderr {
+    clear_line();
+    io::stderr()
 }
 
 /// How a picture is written.

@@ -24,7 +24,7 @@ use signal_hook::low_level::pipe;
 use tracing::{info, warn};
 use vfio_display::device::GfxDevice;
 use vfio_display::edid::{Debounce, Edid};
-use vfio_display::{Display, Poll};
+use vfio_display::{Display, Look, Poll};
 use vfio_display_vnc::{ListenError, Options, VncServer};
 
 use self::back::Back;
@@ -39,6 +39,10 @@ use crate::output::say;
 /// VNC's own port, and how many after it are tried where none is asked for by name.
 const PORT: u16 = 5900;
 const PORTS: u16 = 100;
+
+/// How long a device may be unable to say what it shows before a person is told. Drivers are for
+/// a look or two after each change of mode.
+const HELD: Duration = Duration::from_secs(1);
 
 pub(crate) fn run(args: &Serve, json: bool) -> Result<(), Failure> {
     let signals = signals().map_err(|error| failed("signals can't be caught", error))?;
@@ -61,12 +65,12 @@ pub(crate) fn run(args: &Serve, json: bool) -> Result<(), Failure> {
     let server = VncServer::start(options, Arc::clone(&back) as _)
         .map_err(|error| failed("the VNC server can't be started", error))?;
     let address = listen(&server, args.vnc.as_ref())?;
+    let told = if json { json!({ "device": dev, "vnc": address }).to_string() } else { address };
     if args.record.as_deref().is_some_and(|path| path.as_os_str() == "-") {
-        eprintln!("{address}");
-    } else if json {
-        say(&json!({ "device": dev, "vnc": address }).to_string())?;
+        // Standard output is the recording's.
+        eprintln!("{told}");
     } else {
-        say(&address)?;
+        say(&told)?;
     }
 
     let recording = recorder.is_some();
@@ -78,12 +82,16 @@ pub(crate) fn run(args: &Serve, json: bool) -> Result<(), Failure> {
         signals,
         debounce: Debounce::default(),
         status: StatusLine::new(),
+        held: None,
         told: None,
+        takes_edid: args.resize,
+        watched: false,
         recording,
     };
-    let ended = serving.run(args);
+    let ended = serving.run();
     serving.status.clear();
-    if let Err(error) = serving.display.settle() {
+    let gone = ended.as_ref().is_err_and(|failure| failure.status == Status::Gone);
+    if !gone && let Err(error) = serving.display.settle() {
         warn!("{dev}: {error}");
     }
     ended
@@ -98,61 +106,100 @@ struct Serving {
     signals: UnixStream,
     debounce: Debounce,
     status: StatusLine,
+    /// Since when the device has not been able to say what it shows.
+    held: Option<Instant>,
     /// The trouble that was last told, so that each is told once.
     told: Option<String>,
+    /// Viewers may choose a size, as far as is known.
+    takes_edid: bool,
+    /// There are viewers.
+    watched: bool,
     recording: bool,
 }
 
+/// What ended a wait.
+enum Woken {
+    /// Something to do, or it is time to look.
+    Again,
+    /// A signal that asks for the end.
+    Signal,
+    /// The end of the process that the device is borrowed from.
+    Exit,
+}
+
 impl Serving {
-    fn run(&mut self, args: &Serve) -> Result<(), Failure> {
+    fn run(&mut self) -> Result<(), Failure> {
         if self.recording {
             self.display.watch(Instant::now());
         }
         loop {
             let now = Instant::now();
-            self.take_from_viewers(now, args);
+            self.take_from_viewers(now);
             match self.display.poll(now, &mut self.sinks) {
                 Ok(Poll::Gone(error)) => return Err(Failure::new(Status::Gone, error)),
-                Ok(Poll::Held(error)) => self.tell(Some(error.to_string())),
+                Ok(Poll::Held(error)) => {
+                    if now - *self.held.get_or_insert(now) >= HELD {
+                        self.tell(Some(error.to_string()));
+                    }
+                }
                 Ok(Poll::NotDue) => {}
                 Ok(poll) => {
+                    self.held = None;
                     self.tell(None);
                     self.status.looked(now, &poll, &self.sinks);
-                    self.sinks.tick()?;
                 }
                 Err(error) => self.tell(Some(error.to_string())),
             }
-            self.status.show(now, self.display.plane(), self.back.viewers());
-            if self.wait(now)? {
-                return Ok(());
+            self.sinks.tick(now)?;
+            let (plane, kind) = (self.display.plane(), self.display.kind());
+            self.status.show(now, plane, kind, self.back.viewers());
+            match self.wait(now)? {
+                Woken::Again => {}
+                Woken::Signal => return Ok(()),
+                Woken::Exit => return Err(self.gone()),
             }
         }
     }
 
+    /// What became of the device, in its own words where it has some.
+    fn gone(&mut self) -> Failure {
+        match self.display.look() {
+            Ok(Look::Gone(error)) | Err(error) => Failure::new(Status::Gone, error),
+            Ok(_) => Failure::new(Status::Gone, "the process that had the device has exited"),
+        }
+    }
+
     /// Acts on what viewers did since the last time.
-    fn take_from_viewers(&mut self, now: Instant, args: &Serve) {
+    fn take_from_viewers(&mut self, now: Instant) {
         let news = self.back.take();
         if let Some(viewers) = news.viewers {
-            if viewers > 0 {
+            let watched = viewers > 0;
+            if watched && !self.watched && self.recording {
+                // Nobody was offered the frames before this one, and on a screen that stands
+                // still there is none after it.
+                self.display.refresh();
+            }
+            self.watched = watched;
+            if watched {
                 self.display.watch(now);
             } else if !self.recording {
                 self.display.park();
-                self.status.clear();
+                self.status.park();
             }
         }
         if news.input {
             self.display.wake(now);
         }
-        if !args.resize {
-            return;
-        }
-        if let Some(info) = news.ui_info {
+        if let Some(info) = news.ui_info.filter(|_| self.takes_edid) {
             self.debounce.request(now, info);
         }
         if let Some(info) = self.debounce.poll(now) {
             match self.display.set_edid(now, Edid::from(info)) {
                 Ok(true) => {}
-                Ok(false) => self.tell(Some("the device takes no EDID: its size stays".into())),
+                Ok(false) => {
+                    self.takes_edid = false;
+                    self.tell(Some("the device takes no EDID: its size stays".into()));
+                }
                 Err(error) => self.tell(Some(error.to_string())),
             }
         }
@@ -165,15 +212,14 @@ impl Serving {
     fn tell(&mut self, trouble: Option<String>) {
         if trouble != self.told {
             if let Some(trouble) = &trouble {
-                self.status.clear();
                 warn!("{trouble}");
             }
             self.told = trouble;
         }
     }
 
-    /// Waits for the next thing to do; `true` when it is to end.
-    fn wait(&mut self, now: Instant) -> Result<bool, Failure> {
+    /// Waits for the next thing to do.
+    fn wait(&mut self, now: Instant) -> Result<Woken, Failure> {
         let at = [self.display.poll_at(), self.debounce.poll_at()].into_iter().flatten().min();
         // From now on, not from the start of the turn: a look takes a while.
         let pause = at.map(|at| at.saturating_duration_since(Instant::now().max(now)));
@@ -189,12 +235,12 @@ impl Serving {
             Ok(_) | Err(rustix::io::Errno::INTR) => {}
             Err(errno) => return Err(failed("waiting", errno.into())),
         }
-        let signalled = !fds[0].revents().is_empty();
-        // The display says what exactly it is, and by its own means.
-        if fds.get(2).is_some_and(|fd| !fd.revents().is_empty()) {
-            self.display.watch(Instant::now());
-        }
-        Ok(signalled)
+        let ready = |fd: Option<&PollFd<'_>>| fd.is_some_and(|fd| !fd.revents().is_empty());
+        Ok(match (ready(fds.first()), ready(fds.get(2))) {
+            (true, _) => Woken::Signal,
+            (false, true) => Woken::Exit,
+            (false, false) => Woken::Again,
+        })
     }
 }
 
@@ -251,9 +297,15 @@ fn failed(what: &str, error: io::Error) -> Failure {
 
 impl From<ListenError> for Failure {
     fn from(error: ListenError) -> Self {
-        let status = match error {
+        let status = match &error {
             ListenError::NotLoopback(_) => Status::Usage,
-            _ => Status::Busy,
+            ListenError::Io { source, .. } => match source.kind() {
+                io::ErrorKind::AddrInUse => Status::Busy,
+                io::ErrorKind::PermissionDenied => Status::NotPermitted,
+                io::ErrorKind::NotFound => Status::NotFound,
+                _ => Status::Failed,
+            },
+            _ => Status::Failed,
         };
         Self::new(status, error)
     }

@@ -38,6 +38,7 @@ const PEERS: &[&str] = &[
     "python3-venv",
     "qemu-system-x86",
     "seabios",
+    "strace",
     "tigervnc-viewer",
     "xvfb",
 ];

@@ -3,14 +3,17 @@
 //!
 //! Raw video has no header, so one file has one size: a change of mode begins another file, and
 //! ends a pipe's recording. Writing is a thread's work, because a disk or a reader that is slow
-//! must not hold viewers back; pictures that it can't keep up with are left out and counted.
+//! must not hold viewers back. What it can't keep up with is made up for by the picture after it,
+//! written more often, so that a recording lasts as long as what it shows.
 
 use std::fs::File;
 use std::io::{self, Write};
+use std::os::fd::AsFd as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
 
 use tracing::{info, warn};
 use vfio_display::geometry::Size;
@@ -21,12 +24,19 @@ use crate::exit::{Failure, Status};
 /// Pictures that may wait to be written.
 const WAITING: usize = 4;
 
+/// At the end, how long the writer may take for what is left: a pipe's reader may have stopped.
+const LAST: Duration = Duration::from_secs(2);
+
 /// A recording that goes on.
 pub(super) struct Recorder {
     picture: Arc<Picture>,
     pictures: Option<SyncSender<Arc<Picture>>>,
     thread: Option<JoinHandle<io::Result<()>>>,
-    left_out: u64,
+    fps: u32,
+    /// When the first picture was due.
+    since: Option<Instant>,
+    /// Pictures handed to the writer.
+    written: u64,
 }
 
 impl Recorder {
@@ -37,7 +47,8 @@ impl Recorder {
         let writer = thread::Builder::new().name("record".into());
         let writer = writer.spawn(move || write(output, &received));
         let thread = Some(writer.map_err(|error| refused(path, error))?);
-        Ok(Self { picture: Arc::default(), pictures: Some(pictures), thread, left_out: 0 })
+        let picture = Arc::default();
+        Ok(Self { picture, pictures: Some(pictures), thread, fps, since: None, written: 0 })
     }
 
     /// Takes a frame; it is written with the next tick.
@@ -50,32 +61,43 @@ impl Recorder {
         }
     }
 
-    /// One picture more, the same as before if no frame has come.
-    pub(super) fn tick(&mut self) -> Result<(), Failure> {
+    /// As many pictures as there should be by now; the same one again if no frame has come.
+    pub(super) fn tick(&mut self, now: Instant) -> Result<(), Failure> {
         if self.picture.size().area() == 0 {
             return Ok(());
         }
         let Some(pictures) = &self.pictures else { return Ok(()) };
-        match pictures.try_send(Arc::clone(&self.picture)) {
-            Ok(()) => Ok(()),
-            Err(TrySendError::Full(_)) => {
-                self.left_out += 1;
-                Ok(())
+        // The channel's length bounds this.
+        while self.written < due(self.fps, now - *self.since.get_or_insert(now)) {
+            match pictures.try_send(Arc::clone(&self.picture)) {
+                Ok(()) => self.written += 1,
+                Err(TrySendError::Full(_)) => return Ok(()),
+                Err(TrySendError::Disconnected(_)) => return self.end(),
             }
-            Err(TrySendError::Disconnected(_)) => self.end(),
         }
+        Ok(())
     }
 
     /// Waits for what is still to be written, and says how it went.
     fn end(&mut self) -> Result<(), Failure> {
         self.pictures = None;
         let Some(thread) = self.thread.take() else { return Ok(()) };
-        if self.left_out > 0 {
-            warn!("{} pictures were left out of the recording: too slow to write", self.left_out);
+        let end = Instant::now() + LAST;
+        while !thread.is_finished() && Instant::now() < end {
+            thread::sleep(Duration::from_millis(5));
         }
-        let written = thread.join().unwrap_or_else(|_| Err(io::Error::other("the writer failed")));
+        let written = if thread.is_finished() {
+            thread.join().unwrap_or_else(|_| Err(io::Error::other("the writer failed")))
+        } else {
+            Err(io::ErrorKind::TimedOut.into())
+        };
         written.map_err(|error| refused(Path::new("the recording"), error))
     }
+}
+
+/// Pictures of a recording that lasts for `time`; the first is there at once.
+fn due(fps: u32, time: Duration) -> u64 {
+    (time.as_nanos() * u128::from(fps) / 1_000_000_000) as u64 + 1
 }
 
 impl Drop for Recorder {
@@ -101,7 +123,8 @@ impl Output {
         let path = (path != Path::new("-")).then(|| path.to_owned());
         let out: Box<dyn Write + Send> = match &path {
             Some(path) => Box::new(File::create(path)?),
-            None => Box::new(io::stdout()),
+            // Not through the standard library's buffer, which looks for ends of lines.
+            None => Box::new(File::from(io::stdout().as_fd().try_clone_to_owned()?)),
         };
         Ok(Self { path, files: 1, size: None, out, fps })
     }
@@ -149,7 +172,7 @@ fn write(mut output: Output, pictures: &Receiver<Arc<Picture>>) -> io::Result<()
         bytes.extend(picture.pixels().iter().flat_map(|pixel| pixel.to_le_bytes()));
         output.out.write_all(&bytes)?;
     }
-    output.out.flush()
+    Ok(())
 }
 
 fn refused(path: &Path, error: io::Error) -> Failure {
@@ -159,6 +182,13 @@ fn refused(path: &Path, error: io::Error) -> Failure {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_recording_lasts_as_long_as_what_it_shows() {
+        let ms = Duration::from_millis;
+        let pictures = [0, 16, 17, 999, 1000, 3_600_000].map(|time| due(60, ms(time)));
+        assert_eq!(pictures, [1, 1, 2, 60, 61, 216_001]);
+    }
 
     #[test]
     fn the_next_file_has_a_number() {

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
 //! The VNC server and the recorder as one sink.
 
+use std::time::Instant;
+
 use vfio_display::sink::{Sink, SinkError, Takes};
 use vfio_display::{Cursor, Frame};
 use vfio_display_vnc::VncServer;
@@ -21,9 +23,9 @@ impl Sinks {
         Self { vnc, recorder, damaged: 0 }
     }
 
-    /// A look was made: a recording has one picture more.
-    pub(super) fn tick(&mut self) -> Result<(), Failure> {
-        self.recorder.as_mut().map_or(Ok(()), Recorder::tick)
+    /// Time passes, also for a recording.
+    pub(super) fn tick(&mut self, now: Instant) -> Result<(), Failure> {
+        self.recorder.as_mut().map_or(Ok(()), |recorder| recorder.tick(now))
     }
 }
 

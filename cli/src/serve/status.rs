@@ -1,13 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
 //! The line that says how it goes, on a terminal and nowhere else.
 
-use std::io::{self, IsTerminal as _, Write as _};
+use std::io::{self, IsTerminal as _};
 use std::time::{Duration, Instant};
 
 use vfio_display::Poll;
+use vfio_display::device::PlaneKind;
 use vfio_display::plane::Plane;
 
 use super::sinks::Sinks;
+use crate::output::{clear_line, write_line};
 
 /// Between two changes of the line. A person reads no faster.
 const PERIOD: Duration = Duration::from_secs(1);
@@ -22,7 +24,6 @@ pub(super) struct Status {
     damaged: u64,
     before: u64,
     off: bool,
-    shown: bool,
 }
 
 impl Status {
@@ -35,7 +36,6 @@ impl Status {
             damaged: 0,
             before: 0,
             off: false,
-            shown: false,
         }
     }
 
@@ -51,28 +51,45 @@ impl Status {
     }
 
     /// Writes the line anew, if it is time to and somebody looks.
-    pub(super) fn show(&mut self, now: Instant, plane: Option<&Plane>, viewers: usize) {
+    pub(super) fn show(
+        &mut self,
+        now: Instant,
+        plane: Option<&Plane>,
+        kind: PlaneKind,
+        viewers: usize,
+    ) {
         let Some(since) = self.since else { return };
         let passed = now.saturating_duration_since(since);
         if passed < PERIOD {
             return;
         }
         if self.terminal {
-            let line = self.line(passed, plane, viewers);
-            let mut stderr = io::stderr().lock();
-            // A terminal that is gone shows nothing.
-            let _ = write!(stderr, "\r\x1b[K{line}").and_then(|()| stderr.flush());
-            self.shown = true;
+            write_line(&self.line(passed, plane, kind, viewers));
         }
         (self.looks, self.frames, self.before) = (0, 0, self.damaged);
         self.since = Some(now);
     }
 
-    fn line(&self, passed: Duration, plane: Option<&Plane>, viewers: usize) -> String {
+    /// Nobody watches: the line stays as it is until somebody does.
+    pub(super) fn park(&mut self) {
+        self.since = None;
+        (self.looks, self.frames, self.before) = (0, 0, self.damaged);
+        if self.terminal {
+            write_line("nobody watches");
+        }
+    }
+
+    fn line(
+        &self,
+        passed: Duration,
+        plane: Option<&Plane>,
+        kind: PlaneKind,
+        viewers: usize,
+    ) -> String {
         let screen = match plane {
-            Some(plane) => format!("{} {}", plane.size, plane.fourcc),
+            Some(plane) => format!("{} {} {kind}", plane.size, plane.fourcc),
             None if self.off => "no signal".to_owned(),
-            None => "boot display".to_owned(),
+            None => "no picture yet".to_owned(),
         };
         let rate = |count: u32| f64::from(count) / passed.as_secs_f64();
         let area = plane.map_or(1, |plane| plane.size.area()) as f64;
@@ -86,12 +103,9 @@ impl Status {
         )
     }
 
-    /// Takes the line away, for something else to be written or for good.
+    /// Takes the line away for good.
     pub(super) fn clear(&mut self) {
-        if std::mem::take(&mut self.shown) {
-            eprint!("\r\x1b[K");
-        }
         self.since = None;
-        (self.looks, self.frames, self.before) = (0, 0, self.damaged);
+        clear_line();
     }
 }

@@ -5,6 +5,8 @@
 
 mod guest;
 mod mdev;
+mod rfb;
+mod serve;
 mod shot;
 
 use std::env;
@@ -16,6 +18,8 @@ use std::time::{Duration, Instant};
 
 pub(crate) use guest::{Framebuffer, Guest};
 pub(crate) use mdev::{Mdev, load_mbochs};
+pub(crate) use rfb::Viewer;
+pub(crate) use serve::{ANY_PORT, Serve, serve};
 pub(crate) use shot::{assert_same, read_ppm, shot, stderr, vfio_display};
 
 /// A variable that xtask sets in L1.
