@@ -219,7 +219,11 @@ fn json_tells_the_address_and_the_error() {
 fn recorded(path: &Path, size: Size) -> Vec<Vec<u32>> {
     let bytes = std::fs::read(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
     let picture = size.area() as usize * 4;
-    assert!(!bytes.is_empty() && bytes.len() % picture == 0, "{} bytes of {size}", bytes.len());
+    assert!(
+        !bytes.is_empty() && bytes.len().is_multiple_of(picture),
+        "{} bytes of {size}",
+        bytes.len()
+    );
     let pixel = |p: &[u8]| 0xff00_0000 | u32::from_le_bytes([p[0], p[1], p[2], 0]);
     bytes.chunks_exact(picture).map(|p| p.chunks_exact(4).map(pixel).collect()).collect()
 }
