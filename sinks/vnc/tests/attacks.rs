@@ -9,7 +9,7 @@ use std::os::unix::net::UnixStream;
 use std::sync::{Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
-use common::server::{Desk, short, until};
+use common::server::{Desk, memory, short, until};
 use common::viewer::ZRLE;
 use common::{Random, Viewer, change};
 use vfio_display::geometry::Size;
@@ -174,13 +174,6 @@ fn a_viewer_that_asks_and_never_reads_is_let_go() {
     }
     let left = watched.desk.left.clone();
     until("let go", || left.lock().unwrap().iter().any(|why| why.contains("taking an update")));
-}
-
-/// Memory of this process, in KB.
-fn memory() -> u64 {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap();
-    let line = status.lines().find(|line| line.starts_with("VmRSS")).unwrap();
-    line.split_whitespace().nth(1).unwrap().parse().unwrap()
 }
 
 #[test]

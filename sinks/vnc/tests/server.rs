@@ -9,7 +9,7 @@ use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use common::format::XRGB;
-use common::server::{Desk, fds, short, threads, until};
+use common::server::{Desk, fds, memory, short, threads, until};
 use common::viewer::{CURSOR, DESKTOP_SIZE, ZRLE};
 use common::{Kind, Random, Viewer, change, draw};
 use vfio_display::geometry::{Point, Rect, Size};
@@ -54,6 +54,29 @@ fn nobody_looks_so_nothing_is_copied_and_then_all_of_it() {
     drop(viewer);
     until("idle", || desk.server.takes().idle);
     assert_eq!(*desk.heard.viewers.lock().unwrap(), [1, 0]);
+}
+
+/// How often the server's thread went to sleep.
+fn sleeps() -> u64 {
+    let tasks = std::fs::read_dir("/proc/self/task").unwrap().flatten();
+    let status = tasks.map(|task| std::fs::read_to_string(task.path().join("status")));
+    let ours = status.flatten().find(|status| status.starts_with("Name:\tvnc\n")).unwrap();
+    let line = ours.lines().find(|line| line.starts_with("voluntary_ctxt_switches")).unwrap();
+    line.split_whitespace().nth(1).unwrap().parse().unwrap()
+}
+
+#[test]
+fn nothing_wakes_the_server_without_a_reason() {
+    let _alone = ALONE.lock().unwrap_or_else(|e| e.into_inner());
+    let mut desk = Desk::new(SIZE, Limits::default());
+    desk.server.listen_tcp("127.0.0.1:0".parse().unwrap()).unwrap();
+    for somebody in [false, true] {
+        let _viewer = somebody.then(|| desk.viewer(&[ZRLE]));
+        std::thread::sleep(Duration::from_millis(100));
+        let before = sleeps();
+        std::thread::sleep(Duration::from_millis(400));
+        assert_eq!(sleeps(), before, "a viewer: {somebody}");
+    }
 }
 
 #[test]
@@ -243,7 +266,11 @@ fn a_thousand_viewers_come_and_go_and_nothing_stays() {
         let mut random = Random(4);
         let mut stays = desk.viewer(&[ZRLE, DESKTOP_SIZE]);
         let mut here = Vec::new();
+        let mut settled = 0;
         for round in 0..1000 {
+            if round == 300 {
+                settled = memory();
+            }
             match random.below(4) {
                 // Amid the handshake, after it, or amid an update.
                 0 => here.push(desk.stream()),
@@ -275,6 +302,8 @@ fn a_thousand_viewers_come_and_go_and_nothing_stays() {
             }
         }
         drop(here);
+        // A zlib stream of each that left would be some 200 MB.
+        assert!(memory() < settled + 20_000, "{} KB more", memory() - settled);
         until("only one is left", || desk.server.viewers() == 1);
         stays.request(false).unwrap();
         while stays.size

@@ -139,3 +139,10 @@ pub fn threads() -> usize {
     let name = |task: std::fs::DirEntry| std::fs::read_to_string(task.path().join("comm"));
     tasks.flatten().map(name).filter(|name| name.as_ref().is_ok_and(|n| n == "vnc\n")).count()
 }
+
+/// Memory of this process, in KB.
+pub fn memory() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap();
+    let line = status.lines().find(|line| line.starts_with("VmRSS")).unwrap();
+    line.split_whitespace().nth(1).unwrap().parse().unwrap()
+}
