@@ -7,12 +7,17 @@
 use anyhow::{Result, ensure};
 
 use crate::command::headline;
+use crate::ended::Ended;
 use crate::suite::Binary;
 use crate::tally::{Summary, Tally, verdict};
 use crate::vm::{Machine, quote};
 
 /// Starts a line by which the script in L1 tells where it is.
 const MARK: &str = "@testbed ";
+
+/// A machine that stands still says nothing about the driver or the test in it (see vm.rs), so it
+/// gets another chance, and the summary says so. One that panics or takes too long gets none.
+const BOOTS: usize = 3;
 
 /// One executable on its way through L1.
 #[derive(Debug)]
@@ -55,8 +60,66 @@ pub(crate) fn run(
     }
 
     let kernel = machine.kernel.series.name();
+    let mut tally = Tally::default();
+    let mut skips = Vec::new();
+    for boot in 1..=BOOTS {
+        let mut ended = boot_once(machine, &mut runs, filter, timeout)?;
+        skips.append(&mut ended.skips);
+        if ended.stood_still && boot < BOOTS {
+            let note = format!("{kernel}: L1 stood still and was booted again for what was left");
+            headline(&note);
+            ended.show_console();
+            tally.notes.push(format!("note: {note}"));
+            continue;
+        }
+        for run in &runs {
+            tally += run.tally(kernel);
+        }
+        finish(&ended, kernel, &mut tally);
+        break;
+    }
+    // An executable that ran twice tells its skips twice.
+    skips.sort();
+    skips.dedup();
+    for skip in &skips {
+        // It returned early, so libtest counted it as passed.
+        tally.passed = tally.passed.saturating_sub(1);
+        tally.skip(format!("{kernel}: {skip}"));
+    }
+    Ok(tally)
+}
+
+/// What is wrong with the boot itself is a failure too.
+fn finish(ended: &Ended, kernel: &str, tally: &mut Tally) {
+    if ended.status.is_none() {
+        headline(&format!("{kernel}: L1 ended early: {}", ended.cause));
+    }
+    for bug in ended.kernel_bugs() {
+        tally.fail(format!("{kernel}: L1: {bug}"));
+    }
+    if tally.failed > 0 || ended.status != Some(0) {
+        ended.show_console();
+    }
+    if tally.failed == 0 && ended.status != Some(0) {
+        tally.fail(format!("{kernel}: L1: {} {:?}", ended.cause, ended.status));
+    }
+}
+
+/// Runs the executables that have not come to their end.
+fn boot_once(
+    machine: &Machine,
+    runs: &mut [Run<'_>],
+    filter: Option<&str>,
+    timeout: Option<u64>,
+) -> Result<Ended> {
+    let kernel = machine.kernel.series.name();
+    for run in runs.iter_mut().filter(|run| run.status.is_none()) {
+        run.passed.clear();
+        run.failed.clear();
+        run.summary = None;
+    }
     let mut current = None;
-    let ended = machine.run(&script(&runs, filter), timeout, |line| {
+    machine.run(&script(runs, filter), timeout, |line| {
         // What a test leaves on the line before it ends up before the mark.
         let Some((before, mark)) = line.split_once(MARK) else {
             println!("{line}");
@@ -82,35 +145,13 @@ pub(crate) fn run(
             }
             _ => {}
         }
-    })?;
-
-    let mut tally = Tally::default();
-    for run in &runs {
-        tally += run.tally(kernel);
-    }
-    for skip in &ended.skips {
-        // It returned early, so libtest counted it as passed.
-        tally.passed = tally.passed.saturating_sub(1);
-        tally.skip(format!("{kernel}: {skip}"));
-    }
-    if ended.status.is_none() {
-        headline(&format!("{kernel}: L1 ended early: {}", ended.cause));
-    }
-    for bug in ended.kernel_bugs() {
-        tally.fail(format!("{kernel}: L1: {bug}"));
-    }
-    if tally.failed > 0 || ended.status != Some(0) {
-        ended.show_console();
-    }
-    if tally.failed == 0 && ended.status != Some(0) {
-        tally.fail(format!("{kernel}: L1: {} {:?}", ended.cause, ended.status));
-    }
-    Ok(tally)
+    })
 }
 
 fn script(runs: &[Run<'_>], filter: Option<&str>) -> String {
     let mut script = String::new();
-    for (index, run) in runs.iter().enumerate() {
+    let left = runs.iter().enumerate().filter(|(_, run)| run.status.is_none());
+    for (index, run) in left {
         let package = quote(&run.binary.package.display().to_string());
         let executable = quote(&run.binary.executable.display().to_string());
         let filter = filter.map(quote).unwrap_or_default();

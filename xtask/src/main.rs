@@ -4,8 +4,10 @@
 //! They are a crate and not scripts so that the one thing that is hard here, real devices in a
 //! virtual machine, is one command on a machine that has only Rust.
 
+mod clock;
 mod command;
 mod device;
+mod ended;
 mod fuzz;
 mod initramfs;
 mod kernels;

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use super::{Mdev, testbed, wait_for};
 
 /// A boot takes 7 to 16 s, everything else less than one.
-const ROUND: Duration = Duration::from_secs(60);
+const ROUND: Duration = Duration::from_secs(180);
 
 /// A running VMM; killed when dropped.
 #[derive(Debug)]
