@@ -6,21 +6,10 @@ mod support;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use support::{Framebuffer, Guest, Mdev, assert_same, load_mbochs, shot, stderr, vfio_display};
+use support::{Guest, Mdev, assert_same, load_mbochs, shot, stderr, vfio_display};
 use vfio_display::geometry::Size;
 use vfio_display::host::{Host, OnConflict};
 use vfio_display::{Display, Look};
-
-/// The pixels that the guest read from its own /dev/fb0.
-fn pixels(fb: &Framebuffer) -> (Size, Vec<u32>) {
-    assert_eq!(fb.bits_per_pixel, 32);
-    let row = |row: &[u8]| -> Vec<u32> {
-        let pixel = |p: &[u8]| 0xff00_0000 | u32::from_le_bytes([p[0], p[1], p[2], 0]);
-        row[..fb.width * 4].chunks_exact(4).map(pixel).collect()
-    };
-    let size = Size::new(fb.width as u32, fb.height as u32);
-    (size, fb.bytes.chunks_exact(fb.stride).take(fb.height).flat_map(row).collect())
-}
 
 #[test]
 #[ignore = "needs the testbed: cargo xtask test"]
@@ -30,7 +19,7 @@ fn the_picture_is_what_the_guest_has_and_goes_with_the_vmm() {
     let mut guest = Guest::start(&mdev, &[]);
     let dev = format!("pid:{}", guest.pid());
 
-    let (size, first) = pixels(&guest.fb(1));
+    let (size, first) = guest.fb(1).pixels();
     assert_eq!(size, Size::new(1024, 768));
     assert!(first.iter().any(|&pixel| pixel != 0xff00_0000), "a black screen proves nothing");
     let (shown, picture) = shot(&dev);
@@ -38,7 +27,7 @@ fn the_picture_is_what_the_guest_has_and_goes_with_the_vmm() {
     assert_same(size, &first, &picture);
 
     guest.go(2, "echo the console has changed >/dev/tty1");
-    let (_, second) = pixels(&guest.fb(2));
+    let (_, second) = guest.fb(2).pixels();
     assert_ne!(first, second, "the console changed");
     assert_same(size, &second, &shot(&dev).1);
 

@@ -8,6 +8,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use super::{Mdev, testbed, wait_for};
+use vfio_display::geometry::Size;
 
 /// A boot takes 7 to 16 s, everything else less than one.
 const ROUND: Duration = Duration::from_secs(180);
@@ -30,6 +31,19 @@ pub(crate) struct Framebuffer {
     pub(crate) bytes: Vec<u8>,
 }
 
+impl Framebuffer {
+    /// Its pixels, `0xffRRGGBB`.
+    pub(crate) fn pixels(&self) -> (Size, Vec<u32>) {
+        assert_eq!(self.bits_per_pixel, 32);
+        let row = |row: &[u8]| -> Vec<u32> {
+            let pixel = |p: &[u8]| 0xff00_0000 | u32::from_le_bytes([p[0], p[1], p[2], 0]);
+            row[..self.width * 4].chunks_exact(4).map(pixel).collect()
+        };
+        let size = Size::new(self.width as u32, self.height as u32);
+        (size, self.bytes.chunks_exact(self.stride).take(self.height).flat_map(row).collect())
+    }
+}
+
 impl Guest {
     /// Boots it on a device, with more arguments for QEMU, and returns when its console is on the
     /// screen and `fb(1)` can be read.
@@ -39,7 +53,8 @@ impl Guest {
         guest
     }
 
-    fn spawn(mdev: &Mdev, extra: &[&str]) -> Self {
+    /// Boots it, and returns before it has done anything.
+    pub(crate) fn spawn(mdev: &Mdev, extra: &[&str]) -> Self {
         let directory = PathBuf::from(format!("/tmp/guest-{}", mdev.uuid));
         let _ = fs::remove_dir_all(&directory);
         let share = directory.join("share");
@@ -80,26 +95,36 @@ impl Guest {
 
     /// Waits until the guest has written its N-th framebuffer.
     pub(crate) fn wait_ready(&mut self, n: usize) {
-        let ready = self.directory.join(format!("share/ready-{n}"));
         let start = Instant::now();
-        while !ready.exists() {
-            if let Some(status) = self.qemu.try_wait().expect("QEMU is our child") {
-                panic!("QEMU: {status}\n{}", self.log());
-            }
+        while !self.is_ready(n) {
             assert!(start.elapsed() < ROUND, "no ready-{n} within {ROUND:?}\n{}", self.log());
             std::thread::sleep(Duration::from_millis(50));
         }
     }
 
+    /// Whether the guest has written its N-th framebuffer. It has to be alive.
+    pub(crate) fn is_ready(&mut self, n: usize) -> bool {
+        if let Some(status) = self.qemu.try_wait().expect("QEMU is our child") {
+            panic!("QEMU: {status}\n{}", self.log());
+        }
+        self.directory.join(format!("share/ready-{n}")).exists()
+    }
+
     /// Runs a shell script in the guest as root, after which it writes its N-th framebuffer
     /// (N = 2, 3, …); answers with what the script printed.
     pub(crate) fn go(&mut self, n: usize, script: &str) -> String {
+        self.send(n, script);
+        self.wait_ready(n);
+        let out = self.directory.join(format!("share/out-{n}"));
+        fs::read_to_string(out).expect("the guest wrote out-N")
+    }
+
+    /// The same without waiting for it.
+    pub(crate) fn send(&self, n: usize, script: &str) {
         let share = self.directory.join("share");
         let partial = share.join(".go");
         fs::write(&partial, script).expect("/tmp can be written");
         fs::rename(&partial, share.join(format!("go-{n}"))).expect("/tmp can be written");
-        self.wait_ready(n);
-        fs::read_to_string(share.join(format!("out-{n}"))).expect("the guest wrote out-N")
     }
 
     /// The N-th framebuffer.
