@@ -77,9 +77,15 @@ impl Screen {
     }
 
     /// Bytes that are kept to detect changes.
-    #[cfg(test)]
+    #[cfg(any(test, feature = "testing"))]
     pub(crate) const fn state_bytes(&self) -> usize {
         self.seen.bytes()
+    }
+
+    /// What hashes.
+    #[cfg(feature = "testing")]
+    pub(crate) fn kernel(&self) -> String {
+        self.seen.kernel()
     }
 
     /// Makes row `y` wrong, without a trace.

@@ -13,6 +13,9 @@ use crate::sys::Span;
 /// those rows are among the sampled ones.
 const REFRESH: usize = 512;
 
+/// Side of a tile.
+const SIDE: usize = TILE as usize;
+
 /// The hashes of the bytes that a screen was made of, and what is needed to make more.
 #[derive(Debug)]
 pub(crate) struct Seen {
@@ -96,8 +99,14 @@ impl Seen {
         self.dirty = changed;
     }
 
+    /// What hashes.
+    #[cfg(feature = "testing")]
+    pub(crate) fn kernel(&self) -> String {
+        format!("{:?}", self.kernel)
+    }
+
     /// Bytes that it takes.
-    #[cfg(test)]
+    #[cfg(any(test, feature = "testing"))]
     pub(crate) const fn bytes(&self) -> usize {
         size_of::<Self>() + size_of::<Key>() + self.hashes.capacity() * 8 + self.scratch.capacity()
     }
@@ -130,14 +139,21 @@ fn store(
     let mut pixels = [0; MAX_SEGMENT / 3];
     let pixels = &mut pixels[..count];
     convert::row(layout.format, layout.alpha, bytes, pixels);
-    let tiles = pixels.chunks(TILE as usize).zip(shown[..count].chunks_mut(TILE as usize));
+    // Whole tiles have a length that the compiler knows, which is most of what this costs.
+    let (tiles, rest) = pixels.as_chunks::<SIDE>();
+    let (shown_tiles, shown_rest) = shown[..count].as_chunks_mut::<SIDE>();
     let mut changed = false;
-    for (tile, (new, shown)) in tiles.enumerate() {
+    for (tile, (new, shown)) in tiles.iter().zip(shown_tiles).enumerate() {
         if new != shown {
-            shown.copy_from_slice(new);
-            damage.mark((x + tile * TILE as usize) as u32, y as u32);
+            *shown = *new;
+            damage.mark((x + tile * SIDE) as u32, y as u32);
             changed = true;
         }
+    }
+    if rest != shown_rest {
+        shown_rest.copy_from_slice(rest);
+        damage.mark((x + tiles.len() * SIDE) as u32, y as u32);
+        changed = true;
     }
     changed
 }
