@@ -1,15 +1,44 @@
 // SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
 //! Copy out and detect in one pass: from a plane's bytes to a screen and its damage.
+//!
+//! A row is hashed segment by segment. A segment that hashes to what it did before is not looked
+//! at again; of any other, the bytes that were hashed are decoded and compared with the screen,
+//! so what is shown is what was hashed however busy the guest is. There is no second copy of the
+//! plane's bytes. DESIGN.md has the arithmetic.
 
-use crate::convert::{self, Alpha};
-use crate::damage::TILE;
+#![allow(unsafe_code, reason = "loads of memory that others write, by instructions of the CPU")]
+
+mod arch;
+mod kernel;
+mod key;
+mod seen;
+
+use crate::convert::Alpha;
 use crate::device::PlaneType;
 use crate::error::{Error, Result};
 use crate::format::PixelFormat;
 use crate::geometry::Size;
 use crate::plane::Plane;
 use crate::screen::Screen;
-use crate::sys::Mapping;
+use crate::sys::{Mapping, Span};
+
+pub(crate) use self::seen::Seen;
+
+/// Rows from one that a sampled poll looks at to the next, and polls until each had its turn.
+pub(crate) const SAMPLED: usize = 8;
+
+/// How much of a screen a [poll](crate::Display::poll) reads.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Detection {
+    /// All of it. Each frame is exact: what a recording wants.
+    Verified,
+    /// While nothing changes, one row in 8, another in each poll; as soon as one did, all of it
+    /// until nothing changes any more. A change of 8 rows or more is seen at once, as in
+    /// `Verified`; a smaller one after at most 8 polls, an eighth of a second at 60 Hz. What a
+    /// viewer wants: a screen on which nothing happens costs an eighth.
+    #[default]
+    Sampled,
+}
 
 /// How pixels lie in memory, from the first one on. Made of a checked plane.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,67 +75,70 @@ impl Layout {
     }
 }
 
-/// Copies frames; what it needs from one to the next is its scratch memory.
-#[derive(Debug)]
-pub(crate) struct Blit {
-    bytes: Vec<u8>,
-    pixels: Vec<u32>,
+/// Copies what changed in `mapping`, which has at least [`Layout::len`] bytes.
+pub(crate) fn copy_mapping(
+    mapping: &Mapping,
+    layout: &Layout,
+    screen: &mut Screen,
+    detection: Detection,
+) {
+    copy_span(mapping.span(), layout, screen, detection);
 }
 
-impl Blit {
-    pub(crate) const fn new() -> Self {
-        Self { bytes: Vec::new(), pixels: Vec::new() }
+/// Copies what changed in `rows`, which follow each other without padding.
+pub(crate) fn copy_rows(rows: &[u8], layout: &Layout, screen: &mut Screen) {
+    let row_len = layout.row_len();
+    screen.begin(layout);
+    let mut changed = false;
+    for (y, row) in rows.chunks_exact(row_len).enumerate() {
+        changed |= screen.scan(y, Span::of(row), row.as_ptr_range().end);
     }
+    screen.end(changed);
+}
 
-    /// Copies from `mapping`, which has at least [`Layout::len`] bytes.
-    pub(crate) fn copy_mapping(&mut self, mapping: &Mapping, layout: &Layout, screen: &mut Screen) {
-        let read = |y: u32, row: &mut [u8]| {
-            let inside = mapping.copy_out(layout.row_offset(y as usize), row);
-            assert!(inside, "row {y} of {layout:?} lies in {mapping:?}");
-            Ok(())
-        };
-        let done = self.copy_from(read, layout, screen);
-        debug_assert_eq!(done, Ok(()), "a mapping is always read");
-    }
+/// Copies what changed in the rows that `read` fetches. If it fails, those above have been copied.
+pub(crate) fn copy_from(
+    mut read: impl FnMut(u32, &mut [u8]) -> Result<()>,
+    layout: &Layout,
+    screen: &mut Screen,
+) -> Result<()> {
+    screen.begin(layout);
+    let mut bytes = screen.take_scratch();
+    bytes.resize(layout.row_len(), 0);
+    let done: Result<_> = (0..layout.size.height).try_fold(false, |changed, y| {
+        read(y, &mut bytes)?;
+        Ok(changed | screen.scan(y as usize, Span::of(&bytes), bytes.as_ptr()))
+    });
+    screen.keep_scratch(bytes);
+    screen.end(done?);
+    Ok(())
+}
 
-    /// Copies rows that `read` fetches. If it fails, those above have been copied.
-    pub(crate) fn copy_from(
-        &mut self,
-        mut read: impl FnMut(u32, &mut [u8]) -> Result<()>,
-        layout: &Layout,
-        screen: &mut Screen,
-    ) -> Result<()> {
-        let mut bytes = std::mem::take(&mut self.bytes);
-        bytes.resize(layout.row_len(), 0);
-        screen.begin(layout.size);
-        let done = (0..layout.size.height).try_for_each(|y| {
-            read(y, &mut bytes)?;
-            self.row(y as usize, &bytes, layout, screen);
-            Ok(())
-        });
-        self.bytes = bytes;
-        done
-    }
-
-    /// Copies from `rows`, which follow each other without padding.
-    pub(crate) fn copy_rows(&mut self, rows: &[u8], layout: &Layout, screen: &mut Screen) {
-        screen.begin(layout.size);
-        for (y, row) in rows.chunks_exact(layout.row_len()).enumerate() {
-            self.row(y, row, layout, screen);
-        }
-    }
-
-    /// Decodes a row and stores the tiles of it that differ.
-    fn row(&mut self, y: usize, bytes: &[u8], layout: &Layout, screen: &mut Screen) {
-        self.pixels.resize(layout.size.width as usize, 0);
-        convert::row(layout.format, layout.alpha, bytes, &mut self.pixels);
-        let (shown, damage) = screen.row(y);
-        let tiles = self.pixels.chunks(TILE as usize).zip(shown.chunks_mut(TILE as usize));
-        for (tile, (new, shown)) in tiles.enumerate() {
-            if new != shown {
-                shown.copy_from_slice(new);
-                damage.mark(tile as u32 * TILE, y as u32);
+fn copy_span(span: Span<'_>, layout: &Layout, screen: &mut Screen, detection: Detection) {
+    let turn = screen.begin(layout);
+    let height = layout.size.height as usize;
+    let mut scan = |y: usize, next: usize| {
+        let row = span.part(layout.row_offset(y), layout.row_len());
+        // Past the last row it is a hint to the first, which the next poll begins with.
+        let next = layout.row_offset(if next < height { next } else { 0 });
+        screen.scan(y, row, span.as_ptr().wrapping_add(next))
+    };
+    let changed = match (detection, turn) {
+        (Detection::Sampled, Some(first)) => {
+            let mut changed = false;
+            for y in (first..height).step_by(SAMPLED) {
+                changed |= scan(y, y + SAMPLED);
             }
+            // The rows between, so that a frame has all of a change.
+            for y in (0..height).filter(|y| changed && y % SAMPLED != first) {
+                scan(y, y + 1);
+            }
+            changed
         }
-    }
+        _ => (0..height).fold(false, |changed, y| changed | scan(y, y + 1)),
+    };
+    screen.end(changed);
 }
+
+#[cfg(test)]
+mod tests;

@@ -6,6 +6,7 @@
 //! does, and `tests/oracle_pixman.rs` compares every format with it.
 
 use crate::format::PixelFormat;
+use crate::sys::{self, cpu::Loop};
 
 /// Alpha of a pixel that has none.
 const OPAQUE: u32 = 0xff00_0000;
@@ -21,6 +22,26 @@ pub enum Alpha {
 
 /// Decodes pixels of `format` into `0xAARRGGBB`, as many as both slices hold whole.
 pub fn row(format: PixelFormat, alpha: Alpha, src: &[u8], dst: &mut [u32]) {
+    sys::cpu::widest(Decode { format, alpha, src, dst });
+}
+
+struct Decode<'a> {
+    format: PixelFormat,
+    alpha: Alpha,
+    src: &'a [u8],
+    dst: &'a mut [u32],
+}
+
+impl Loop for Decode<'_> {
+    #[inline(always)]
+    fn run(self) {
+        decode(self.format, self.alpha, self.src, self.dst);
+    }
+}
+
+/// Plain loops, which the compiler makes vectors of, as wide as those of the caller.
+#[inline(always)]
+fn decode(format: PixelFormat, alpha: Alpha, src: &[u8], dst: &mut [u32]) {
     use PixelFormat as F;
     let opaque = match (alpha, format) {
         (Alpha::Keep, F::Argb8888 | F::Abgr8888 | F::Argb2101010 | F::Abgr2101010) => 0,
@@ -47,16 +68,19 @@ pub fn row(format: PixelFormat, alpha: Alpha, src: &[u8], dst: &mut [u32]) {
     }
 }
 
+#[inline(always)]
 fn each<const N: usize>(src: &[u8], dst: &mut [u32], decode: impl Fn([u8; N]) -> u32) {
     for (pixel, out) in src.as_chunks::<N>().0.iter().zip(dst) {
         *out = decode(*pixel);
     }
 }
 
+#[inline(always)]
 fn words(src: &[u8], dst: &mut [u32], decode: impl Fn(u32) -> u32) {
     each(src, dst, |bytes| decode(u32::from_le_bytes(bytes)));
 }
 
+#[inline(always)]
 fn halves(src: &[u8], dst: &mut [u32], decode: impl Fn(u32) -> u32) {
     each(src, dst, |bytes| decode(u16::from_le_bytes(bytes).into()));
 }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
 //! The pointer: a layer of its own, with a shape, a place and a pixel that points.
 
+use crate::blit::Detection;
 use crate::device::{GfxDevice, PlaneKind, PlaneType};
 use crate::error::Result;
 use crate::frame::Cursor;
@@ -92,7 +93,7 @@ impl CursorLayer {
     ) -> Result<()> {
         match PlaneState::query(device, PlaneType::Cursor, kind)? {
             PlaneState::Live(plane) if is_cursor(&plane, primary) => {
-                self.scanout.copy(device, &plane, &mut self.shape)?;
+                self.scanout.copy(device, &plane, &mut self.shape, Detection::Verified)?;
                 self.at = Some(place(&plane, &self.shape));
             }
             PlaneState::Live(_) | PlaneState::Off => self.at = None,

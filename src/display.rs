@@ -8,6 +8,7 @@ use std::time::Instant;
 
 use self::boot::Boot;
 use self::shown::Shown;
+use crate::blit::Detection;
 use crate::cursor::CursorLayer;
 use crate::device::{GfxDevice, PlaneKind, PlaneType};
 use crate::edid::{Edid, EdidPort, Encoded, Progress};
@@ -78,6 +79,7 @@ pub struct Display<D> {
     kind: PlaneKind,
     scanout: Scanout,
     screen: Screen,
+    detection: Detection,
     cursor: CursorLayer,
     boot: Boot,
     /// The plane that was seen last; `None` while the device is off.
@@ -121,6 +123,7 @@ impl<D: GfxDevice> Display<D> {
             kind,
             scanout: Scanout::new(),
             screen: Screen::default(),
+            detection: Detection::default(),
             cursor: CursorLayer::new(),
             boot: Boot::none(),
             plane: None,
@@ -168,14 +171,14 @@ impl<D: GfxDevice> Display<D> {
         self
     }
 
-    /// Looks at the device now, whatever the schedule says, and copies what it shows. The boot
-    /// display is left out.
+    /// Looks at the device now, whatever the schedule says, and copies what it shows, all of it:
+    /// [`Detection::Verified`]. The boot display is left out.
     ///
     /// # Errors
     ///
     /// What no later look will mend by itself, as [`PollError::Device`].
     pub fn look(&mut self) -> Result<Look<'_>> {
-        Ok(match self.look_at_plane()? {
+        Ok(match self.look_at_plane(Detection::Verified)? {
             PlaneState::Live(plane) => Look::Live(plane, self.screen.picture()),
             PlaneState::Off => {
                 self.on_screen = None;
@@ -274,6 +277,13 @@ impl<D: GfxDevice> Display<D> {
         self.schedule.set_rate(rate);
     }
 
+    /// Has polls read as much of the screen as `detection` says; [`Detection::Sampled`] where
+    /// nothing is asked for. A new viewer's first frame, or that of a new mode, is exact anyway,
+    /// and so is each while the screen is changing.
+    pub const fn set_detection(&mut self, detection: Detection) {
+        self.detection = detection;
+    }
+
     /// Makes the next frame a whole one, and has the cursor told again: for a new sink.
     pub fn refresh(&mut self) {
         self.screen.refresh();
@@ -302,11 +312,11 @@ impl<D: GfxDevice> Display<D> {
     }
 
     /// Asks for the plane and copies it; an answer of the four states, or an error for good.
-    fn look_at_plane(&mut self) -> Result<PlaneState> {
+    fn look_at_plane(&mut self, detection: Detection) -> Result<PlaneState> {
         let state = PlaneState::query(&self.device, PlaneType::Primary, self.kind)?;
         let state = match state {
             PlaneState::Live(plane) => {
-                match self.scanout.copy(&self.device, &plane, &mut self.screen) {
+                match self.scanout.copy(&self.device, &plane, &mut self.screen, detection) {
                     Ok(()) => PlaneState::Live(plane),
                     Err(error) => PlaneState::of_error(error)?,
                 }
@@ -347,7 +357,7 @@ impl<D: GfxDevice> Display<D> {
         if takes.idle {
             return Ok(Poll::Same);
         }
-        match self.look_at_plane()? {
+        match self.look_at_plane(self.detection)? {
             PlaneState::Live(plane) => {
                 let cursor = self.cursor.look(&self.device, self.kind, &plane);
                 let shown =

@@ -77,6 +77,7 @@ mod sys;
 pub mod testing;
 pub mod uapi;
 
+pub use crate::blit::Detection;
 pub use crate::display::{Display, Look, Poll, PollError};
 pub use crate::error::{Errno, Error, Result};
 pub use crate::frame::{Cursor, Frame};

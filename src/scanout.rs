@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
 //! The memory behind a plane, and a picture out of it with what changed.
 
-use crate::blit::{Blit, Layout};
+use crate::blit::{self, Detection, Layout};
 use crate::device::{DmabufId, GfxDevice, RegionDevice, RegionIndex};
 use crate::dmabuf::DmabufCache;
 use crate::error::Result;
@@ -21,12 +21,11 @@ const DMABUFS: usize = 16;
 pub(crate) struct Scanout {
     dmabufs: DmabufCache,
     region: Option<Region>,
-    blit: Blit,
 }
 
 impl Scanout {
     pub(crate) fn new() -> Self {
-        Self { dmabufs: DmabufCache::new(DMABUFS), region: None, blit: Blit::new() }
+        Self { dmabufs: DmabufCache::new(DMABUFS), region: None }
     }
 
     /// Forgets all memory of the device.
@@ -35,17 +34,19 @@ impl Scanout {
         self.region = None;
     }
 
-    /// Makes `screen` a copy of `plane`. On an error it is what it was.
+    /// Makes `screen` a copy of `plane`, as exact as `detection` says. On an error it is what it
+    /// was.
     pub(crate) fn copy<D: GfxDevice + ?Sized>(
         &mut self,
         device: &D,
         plane: &Plane,
         screen: &mut Screen,
+        detection: Detection,
     ) -> Result<()> {
         let layout = Layout::of(plane)?;
         match plane.buffer {
-            Buffer::Region(index) => self.copy_region(device, index, &layout, screen),
-            Buffer::Dmabuf(id) => self.copy_dmabuf(device, id, plane, &layout, screen),
+            Buffer::Region(index) => self.copy_region(device, index, &layout, screen, detection),
+            Buffer::Dmabuf(id) => self.copy_dmabuf(device, id, plane, &layout, screen, detection),
         }
     }
 
@@ -56,9 +57,12 @@ impl Scanout {
         plane: &Plane,
         layout: &Layout,
         screen: &mut Screen,
+        detection: Detection,
     ) -> Result<()> {
         let dmabuf = self.dmabufs.get(device, id, plane)?;
-        dmabuf.cpu_read(layout.len(), |mapping| self.blit.copy_mapping(mapping, layout, screen))
+        dmabuf.cpu_read(layout.len(), |mapping| {
+            blit::copy_mapping(mapping, layout, screen, detection);
+        })
     }
 
     fn copy_region<D: RegionDevice + ?Sized>(
@@ -67,6 +71,7 @@ impl Scanout {
         index: RegionIndex,
         layout: &Layout,
         screen: &mut Screen,
+        detection: Detection,
     ) -> Result<()> {
         let len = layout.len();
         let kept = self.region.take().filter(|kept| kept.info.index == index && kept.len == len);
@@ -76,13 +81,13 @@ impl Scanout {
         };
         let region = self.region.insert(region);
         match &mut region.access {
-            Access::Mapped(mapping) => self.blit.copy_mapping(mapping, layout, screen),
+            Access::Mapped(mapping) => blit::copy_mapping(mapping, layout, screen, detection),
             Access::Read(bytes) => {
                 bytes.resize(layout.row_len() * layout.size.height as usize, 0);
                 for (y, row) in bytes.chunks_exact_mut(layout.row_len()).enumerate() {
                     device.read(&region.info, layout.row_offset(y) as u64, row)?;
                 }
-                self.blit.copy_rows(bytes, layout, screen);
+                blit::copy_rows(bytes, layout, screen);
             }
         }
         Ok(())

@@ -1,30 +1,50 @@
 // SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
 //! The stable copy of a plane, and what of it nobody has been shown yet.
 
+use crate::blit::{Layout, Seen};
 use crate::damage::Damage;
-use crate::geometry::Size;
 use crate::picture::Picture;
+use crate::sys::Span;
 
 /// A picture with the damage that has gathered since it was last taken.
 #[derive(Debug, Default)]
 pub(crate) struct Screen {
     picture: Picture,
     damage: Damage,
+    seen: Seen,
 }
 
 impl Screen {
-    /// Starts a copy of a picture of `size`; another size than before is damage all over.
-    pub(crate) fn begin(&mut self, size: Size) {
-        if self.picture.size() != size {
-            self.picture.resize(size);
-            self.damage.reset(size);
+    /// Starts a copy of a picture; another size than before is damage all over. Answers the first
+    /// of the rows to be sampled, `None` where all have to be scanned.
+    pub(crate) fn begin(&mut self, layout: &Layout) -> Option<usize> {
+        if self.picture.size() != layout.size {
+            self.picture.resize(layout.size);
+            self.damage.reset(layout.size);
             self.refresh();
         }
+        self.seen.begin(layout)
     }
 
-    /// Row `y` of the picture, to be brought up to date, and the damage to note it in.
-    pub(crate) fn row(&mut self, y: usize) -> (&mut [u32], &mut Damage) {
-        (self.picture.row_mut(y), &mut self.damage)
+    /// Brings row `y` up to date from `bytes`; `next` is where the next row will be scanned.
+    /// Answers whether any pixel changed.
+    pub(crate) fn scan(&mut self, y: usize, bytes: Span<'_>, next: *const u8) -> bool {
+        self.seen.scan(y, bytes, next, self.picture.row_mut(y), &mut self.damage)
+    }
+
+    /// Ends a copy in which all rows that were to be scanned have been.
+    pub(crate) fn end(&mut self, changed: bool) {
+        self.seen.end(changed);
+    }
+
+    /// Memory for a row, to be given [back](Self::keep_scratch).
+    pub(crate) fn take_scratch(&mut self) -> Vec<u8> {
+        std::mem::take(&mut self.seen.scratch)
+    }
+
+    /// Keeps memory for the next copy.
+    pub(crate) fn keep_scratch(&mut self, scratch: Vec<u8>) {
+        self.seen.scratch = scratch;
     }
 
     /// Counts all of it as damaged.
@@ -48,5 +68,29 @@ impl Screen {
     /// Counts `rect` as damaged.
     pub(crate) fn mark_rect(&mut self, rect: crate::geometry::Rect) {
         self.damage.mark_rect(rect);
+    }
+
+    /// A screen whose bytes `seen` hashes.
+    #[cfg(test)]
+    pub(crate) fn with(seen: Seen) -> Self {
+        Self { seen, ..Self::default() }
+    }
+
+    /// Bytes that are kept to detect changes.
+    #[cfg(any(test, feature = "testing"))]
+    pub(crate) const fn state_bytes(&self) -> usize {
+        self.seen.bytes()
+    }
+
+    /// What hashes.
+    #[cfg(feature = "testing")]
+    pub(crate) fn kernel(&self) -> String {
+        self.seen.kernel()
+    }
+
+    /// Makes row `y` wrong, without a trace.
+    #[cfg(test)]
+    pub(crate) fn spoil(&mut self, y: usize) {
+        self.picture.row_mut(y).fill(1);
     }
 }

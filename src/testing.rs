@@ -43,6 +43,7 @@ pub mod card;
 mod drawing;
 mod edid;
 mod encode;
+mod engine;
 mod faulty;
 mod font;
 pub mod guest;
@@ -62,6 +63,7 @@ mod state;
 mod vbe;
 
 pub use self::edid::EdidWrite;
+pub use self::engine::Engine;
 pub use self::faulty::Faulty;
 pub use self::mock::Mock;
 pub use self::mode::Mode;

@@ -4,7 +4,7 @@
 use std::fmt;
 use std::time::{Duration, Instant};
 
-use crate::blit::{Blit, Layout};
+use crate::blit::{self, Layout};
 use crate::error::Result;
 use crate::screen::Screen;
 
@@ -40,14 +40,13 @@ pub(crate) trait BootDisplay {
 /// The boot display of a [`Display`](super::Display), if it has one, and when its turn is.
 pub(super) struct Boot {
     source: Option<Box<dyn BootDisplay + Send>>,
-    blit: Blit,
     /// Answers "off" of the device since it was last on, and when the first came.
     off: Option<(u32, Instant)>,
 }
 
 impl Boot {
     pub(super) const fn none() -> Self {
-        Self { source: None, blit: Blit::new(), off: None }
+        Self { source: None, off: None }
     }
 
     #[cfg_attr(not(feature = "ramfb"), expect(dead_code, reason = "ramfb is the only one"))]
@@ -94,7 +93,7 @@ impl Boot {
             Err(error) => return (None, Err(error)),
         };
         let read = |y, row: &mut [u8]| source.read_row(y, row);
-        if let Err(error) = self.blit.copy_from(read, &layout, screen) {
+        if let Err(error) = blit::copy_from(read, &layout, screen) {
             source.give_up();
             return (None, Err(error));
         }

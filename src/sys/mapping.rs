@@ -4,8 +4,8 @@
 //! # Why the reads are sound
 //!
 //! Nobody makes a Rust reference to mapped memory: its bytes change under us, which a `&[u8]` may
-//! not. The only access is a copy through raw volatile loads, which the compiler neither invents,
-//! repeats nor drops, into a buffer of our own. The writer is no part of this program's memory
+//! not. The only accesses are raw volatile loads, or one instruction of the CPU that the compiler
+//! can't see into (`blit`), none of which it invents, repeats or drops, into memory of our own. The writer is no part of this program's memory
 //! model: it is a kernel, a device or another process. Each load is of an initialised integer,
 //! so a torn value is an old and a new half, never undefined. Bounds are checked against the
 //! length that was mapped, once, before the first load.
@@ -16,6 +16,8 @@ use std::ptr::{self, NonNull};
 
 use rustix::io::Result;
 use rustix::mm::{MapFlags, ProtFlags, mmap, munmap};
+
+use super::Span;
 
 /// A shared, read-only mapping that lends nothing but copies.
 pub struct Mapping {
@@ -47,6 +49,12 @@ impl Mapping {
     /// Whether nothing is mapped. Never so: an empty mapping cannot be made.
     pub const fn is_empty(&self) -> bool {
         self.len == 0
+    }
+
+    /// All of its bytes, for loads that are as those of [`copy_out`](Self::copy_out) are.
+    pub(crate) const fn span(&self) -> Span<'_> {
+        // SAFETY: the mapping lives as long as `self`, and all of its bytes are initialised.
+        unsafe { Span::new(self.base.as_ptr(), self.len) }
     }
 
     /// Copies `out.len()` bytes, from `offset` on, out of the mapping.

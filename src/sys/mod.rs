@@ -7,10 +7,12 @@
 
 #![allow(unsafe_code, reason = "this module is where the crate's system calls are")]
 
+pub(crate) mod cpu;
 pub(crate) mod dmabuf;
 mod mapping;
 #[cfg(feature = "host")]
 pub(crate) mod open;
+mod span;
 #[cfg(feature = "testing")]
 pub(crate) mod udmabuf;
 pub(crate) mod vfio;
@@ -18,6 +20,7 @@ pub(crate) mod vfio;
 pub use mapping::Mapping;
 #[cfg(feature = "testing")]
 pub use mapping::WritableMapping;
+pub(crate) use span::Span;
 
 /// Borrows the fd of a `VfioDevice`, which lends it only as a number.
 #[cfg(feature = "vfio-ioctls")]

@@ -1,0 +1,199 @@
+// SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
+//! Which instructions scan a row, and the one loop that all of them share.
+
+use super::key::Key;
+use crate::sys::Span;
+
+/// Longest segment, in bytes.
+pub(super) const MAX_SEGMENT: usize = 384;
+
+/// How far ahead memory is asked for. At 4 KiB a scan is as fast as reading is.
+const AHEAD: usize = 4096;
+
+/// What takes in a segment whose hash is another than before: its index and its bytes, which are
+/// those that were hashed.
+pub(super) type Changed<'a> = dyn FnMut(usize, &[u8]) + 'a;
+
+/// A row to be scanned.
+pub(super) struct Row<'a> {
+    /// Its bytes.
+    pub(super) bytes: Span<'a>,
+    /// Where the row is that will be scanned next; only a hint.
+    pub(super) next: *const u8,
+    /// The hashes of its segments, to be brought up to date.
+    pub(super) hashes: &'a mut [u64],
+    /// Whether each segment counts as changed.
+    pub(super) force: bool,
+}
+
+/// Instructions that hash. A value other than `Scalar` is proof that this CPU has them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Kernel(Instructions);
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Instructions {
+    #[cfg(target_arch = "x86_64")]
+    Vaes512,
+    #[cfg(target_arch = "x86_64")]
+    Vaes256,
+    #[cfg(target_arch = "x86_64")]
+    AesNi,
+    #[cfg(target_arch = "aarch64")]
+    Neon,
+    Scalar,
+}
+
+impl Kernel {
+    /// Needs no instructions that a CPU may lack.
+    #[cfg(test)]
+    pub(crate) const SCALAR: Self = Self(Instructions::Scalar);
+
+    /// The kernels that this CPU has, the fastest first.
+    pub(crate) fn available() -> impl Iterator<Item = Self> {
+        let kernels = [
+            #[cfg(target_arch = "x86_64")]
+            (
+                Instructions::Vaes512,
+                is_x86_feature_detected!("avx512f") && is_x86_feature_detected!("vaes"),
+            ),
+            #[cfg(target_arch = "x86_64")]
+            (
+                Instructions::Vaes256,
+                is_x86_feature_detected!("avx2") && is_x86_feature_detected!("vaes"),
+            ),
+            #[cfg(target_arch = "x86_64")]
+            (Instructions::AesNi, is_x86_feature_detected!("aes")),
+            #[cfg(target_arch = "aarch64")]
+            (Instructions::Neon, std::arch::is_aarch64_feature_detected!("aes")),
+            (Instructions::Scalar, true),
+        ];
+        kernels.into_iter().filter(|(_, has)| *has).map(|(instructions, _)| Self(instructions))
+    }
+
+    /// The fastest that this CPU has.
+    pub(crate) fn best() -> Self {
+        Self::available().next().unwrap_or(Self(Instructions::Scalar))
+    }
+
+    /// Hashes the segments of `row`, each of 384 bytes if `long` and of 256 if not, and hands on
+    /// those that changed.
+    pub(super) fn scan(self, row: Row<'_>, long: bool, key: &Key, changed: &mut Changed<'_>) {
+        let segments = row.bytes.len().div_ceil(if long { MAX_SEGMENT } else { 256 });
+        assert_eq!(row.hashes.len(), segments, "a hash for each segment");
+        // SAFETY: a value of `Instructions` other than `Scalar` is made by `available` alone, of
+        // what this CPU was found to have. There is a hash for each segment, as just checked.
+        unsafe {
+            match self.0 {
+                #[cfg(target_arch = "x86_64")]
+                Instructions::Vaes512 => super::arch::x86_64::vaes512(row, long, key, changed),
+                #[cfg(target_arch = "x86_64")]
+                Instructions::Vaes256 => super::arch::x86_64::vaes256(row, long, key, changed),
+                #[cfg(target_arch = "x86_64")]
+                Instructions::AesNi => super::arch::x86_64::aes_ni(row, long, key, changed),
+                #[cfg(target_arch = "aarch64")]
+                Instructions::Neon => super::arch::aarch64::neon(row, long, key, changed),
+                Instructions::Scalar => super::arch::all::scalar(row, long, key, changed),
+            }
+        }
+    }
+}
+
+/// A register, or what stands for one.
+///
+/// # Safety
+///
+/// Every function may be called only where the CPU has the instructions of the type; `load` only
+/// of `LEN` bytes that are as [`Span`] says, `store` only into as many that are the caller's.
+pub(super) unsafe trait Register: Copy {
+    /// Its bytes.
+    const LEN: usize;
+
+    /// All zeros.
+    unsafe fn zero() -> Self;
+    /// Loads bytes that others may be writing: once, as they are at that moment.
+    unsafe fn load(from: *const u8) -> Self;
+    /// Stores into our own memory.
+    unsafe fn store(self, to: *mut u8);
+    /// Loads from our own memory.
+    unsafe fn of_key(from: *const u8) -> Self;
+    /// Mixes a block with the key of its place in the segment and with two that all share.
+    unsafe fn mix(self, place: Self, shared: [Self; 2]) -> Self;
+    /// The sum of mixed blocks, in any order.
+    unsafe fn add(self, other: Self) -> Self;
+    /// The hash out of the sum.
+    unsafe fn finish(self, shared: [Self; 2]) -> u64;
+    /// Asks for a line of memory; any address will do.
+    unsafe fn prefetch(_at: *const u8) {}
+}
+
+/// Scans a row by segments of `N` registers.
+///
+/// # Safety
+///
+/// The CPU has the instructions of `R`; `row` has a hash for each segment, a short one at its end
+/// included; `N` registers are at most [`MAX_SEGMENT`] bytes.
+#[inline(always)]
+pub(super) unsafe fn scan<R: Register, const N: usize>(
+    row: Row<'_>,
+    key: &Key,
+    changed: &mut Changed<'_>,
+) {
+    let segment = N * R::LEN;
+    let (base, len) = (row.bytes.as_ptr(), row.bytes.len());
+    let mut out = [0; MAX_SEGMENT];
+    for (index, seen) in row.hashes.iter_mut().enumerate() {
+        let at = index * segment;
+        let count = segment.min(len - at);
+        for line in (0..segment).step_by(64) {
+            let ahead = at + line + AHEAD;
+            let line = match ahead.checked_sub(len) {
+                None => base.wrapping_add(ahead),
+                Some(over) => row.next.wrapping_add(over),
+            };
+            // SAFETY: of any address.
+            unsafe { R::prefetch(line) };
+        }
+        let from = if count == segment {
+            base.wrapping_add(at)
+        } else {
+            // The rest of a row, with zeros behind it: as many in each scan.
+            out.fill(0);
+            for (byte, out) in out[..count].iter_mut().enumerate() {
+                // SAFETY: `at + byte` is below `len`.
+                *out = unsafe { base.add(at + byte).read_volatile() };
+            }
+            out.as_ptr()
+        };
+        // SAFETY: `segment` bytes from `from` on are inside the row, or they are ours.
+        let (blocks, hash) = unsafe { hash::<R, N>(from, key) };
+        if hash != *seen || row.force {
+            *seen = hash;
+            for (block, out) in blocks.iter().zip(out.chunks_exact_mut(R::LEN)) {
+                // SAFETY: `out` is `LEN` bytes of ours.
+                unsafe { block.store(out.as_mut_ptr()) };
+            }
+            changed(index, &out[..count]);
+        }
+    }
+}
+
+/// A segment, in registers, and its hash.
+#[inline(always)]
+unsafe fn hash<R: Register, const N: usize>(from: *const u8, key: &Key) -> ([R; N], u64) {
+    let places = key.places.as_ptr();
+    // SAFETY: the caller vouches for the instructions and for the segment; a key has as many
+    // bytes for places as the longest segment has, and 64 for each shared one.
+    unsafe {
+        let shared = [R::of_key(key.shared[0].as_ptr()), R::of_key(key.shared[1].as_ptr())];
+        let mut blocks = [R::zero(); N];
+        for (at, block) in blocks.iter_mut().enumerate() {
+            *block = R::load(from.wrapping_add(at * R::LEN));
+        }
+        let mut sum = R::zero();
+        for (at, block) in blocks.iter().enumerate() {
+            let place = R::of_key(places.wrapping_add(at * R::LEN));
+            sum = sum.add(block.mix(place, shared));
+        }
+        (blocks, sum.finish(shared))
+    }
+}

@@ -1,0 +1,57 @@
+// SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
+//! The inner loop alone, for benches: a scan without a device around it.
+
+use crate::blit::{self, Detection, Layout};
+use crate::convert::Alpha;
+use crate::damage::Damage;
+use crate::format::PixelFormat;
+use crate::geometry::Size;
+use crate::picture::Picture;
+use crate::screen::Screen;
+use crate::sys::Mapping;
+
+/// A screen that is copied out of a mapping.
+#[derive(Debug)]
+pub struct Engine {
+    screen: Screen,
+    layout: Layout,
+}
+
+impl Engine {
+    /// For pixels of `format` in rows without padding.
+    pub fn new(size: Size, format: PixelFormat) -> Self {
+        let stride = size.width as usize * format.bytes_per_pixel() as usize;
+        let layout = Layout { size, stride, format, alpha: Alpha::Ignore };
+        Self { screen: Screen::default(), layout }
+    }
+
+    /// What hashes, as this CPU can.
+    pub fn kernel(&self) -> String {
+        self.screen.kernel()
+    }
+
+    /// Copies what changed in `mapping`, all damage having been shown.
+    ///
+    /// # Panics
+    ///
+    /// Where the mapping has not all of the rows.
+    pub fn scan(&mut self, mapping: &Mapping, detection: Detection) {
+        self.screen.shown();
+        blit::copy_mapping(mapping, &self.layout, &mut self.screen, detection);
+    }
+
+    /// What the last scan found.
+    pub const fn damage(&self) -> &Damage {
+        self.screen.damage()
+    }
+
+    /// The screen.
+    pub const fn picture(&self) -> &Picture {
+        self.screen.picture()
+    }
+
+    /// Bytes that are kept to detect changes, those of the picture not among them.
+    pub const fn state_bytes(&self) -> usize {
+        self.screen.state_bytes()
+    }
+}
