@@ -24,7 +24,7 @@ use signal_hook::low_level::pipe;
 use tracing::{info, warn};
 use vfio_display::device::GfxDevice;
 use vfio_display::edid::{Debounce, Edid};
-use vfio_display::{Display, Look, Poll};
+use vfio_display::{Detection, Display, Look, Poll};
 use vfio_display_vnc::{ListenError, Options, VncServer};
 
 use self::back::Back;
@@ -74,6 +74,10 @@ pub(crate) fn run(args: &Serve, json: bool) -> Result<(), Failure> {
     }
 
     let recording = recorder.is_some();
+    if recording {
+        // Each picture of a recording is exact, also where little changes.
+        display.set_detection(Detection::Verified);
+    }
     let mut serving = Serving {
         display,
         sinks: Sinks::new(server, recorder),

@@ -5,10 +5,11 @@
 //!
 //! Nobody makes a Rust reference to mapped memory: its bytes change under us, which a `&[u8]` may
 //! not. The only accesses are raw volatile loads, or one instruction of the CPU that the compiler
-//! can't see into (`blit`), none of which it invents, repeats or drops, into memory of our own. The writer is no part of this program's memory
-//! model: it is a kernel, a device or another process. Each load is of an initialised integer,
-//! so a torn value is an old and a new half, never undefined. Bounds are checked against the
-//! length that was mapped, once, before the first load.
+//! can't see into (`blit`). It invents, repeats and drops none of them, and each goes into memory
+//! of our own. The writer is no part of this program's memory model: it is a kernel, a device or
+//! another process. Each load is of an initialised integer, so a torn value is an old and a new
+//! half, never undefined. Bounds are checked against the length that was mapped, before the first
+//! load.
 
 use std::fmt;
 use std::os::fd::BorrowedFd;
