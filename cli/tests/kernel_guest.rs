@@ -67,18 +67,7 @@ fn the_picture_is_what_the_guest_has_and_goes_with_the_vmm() {
 fn a_vmm_that_dies_ends_the_wait_with_a_status_of_its_own() {
     load_mbochs(true);
     let mdev = Mdev::create("mbochs-medium");
-    // A VMM without a guest: the display is off for good.
-    let mut vmm = Command::new("qemu-system-x86_64")
-        .args(["-M", "pc", "-accel", "kvm", "-cpu", "host", "-m", "64", "-S", "-display", "none"])
-        .args(["-vga", "none", "-net", "none", "-nodefaults", "-device"])
-        .arg(format!("vfio-pci,sysfsdev={}", mdev.path.display()))
-        .stdin(Stdio::null())
-        .spawn()
-        .expect("QEMU starts");
-    let dev = format!("pid:{}", vmm.id());
-    support::wait_for("the VMM's device", Duration::from_secs(20), || {
-        vfio_display(&["probe", &dev]).status.success().then_some(())
-    });
+    let (mut vmm, dev) = support::vmm_without_guest(&mdev);
     let command = Command::new(env!("CARGO_BIN_EXE_vfio-display"))
         .args(["shot", &dev, "-o", "/tmp/gone.png", "--wait", "60"])
         .stderr(Stdio::piped())

@@ -3,10 +3,9 @@
 
 mod support;
 
-use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use support::{Framebuffer, Guest, Mdev, Serve, Viewer, load_mbochs, vfio_display};
+use support::{Framebuffer, Guest, Mdev, Serve, Viewer, load_mbochs};
 use vfio_display::geometry::Size;
 
 /// bochs-drm reads the EDID when it binds, and then only.
@@ -82,18 +81,7 @@ fn a_viewer_has_the_guests_console_and_chooses_its_size() {
 fn it_goes_with_a_vmm_that_nobody_watches() {
     load_mbochs(true);
     let mdev = Mdev::create("mbochs-medium");
-    // A VMM without a guest: the display is off for good.
-    let mut vmm = Command::new("qemu-system-x86_64")
-        .args(["-M", "pc", "-accel", "kvm", "-cpu", "host", "-m", "64", "-S", "-display", "none"])
-        .args(["-vga", "none", "-net", "none", "-nodefaults", "-device"])
-        .arg(format!("vfio-pci,sysfsdev={}", mdev.path.display()))
-        .stdin(Stdio::null())
-        .spawn()
-        .expect("QEMU starts");
-    let dev = format!("pid:{}", vmm.id());
-    support::wait_for("the VMM's device", Duration::from_secs(20), || {
-        vfio_display(&["probe", &dev]).status.success().then_some(())
-    });
+    let (mut vmm, dev) = support::vmm_without_guest(&mdev);
     let mut serve = Serve::at_any_port(&dev, &[]);
     let mut viewer = serve.viewer();
     // No signal: a few letters on one colour, in a size of the server's own.

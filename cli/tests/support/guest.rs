@@ -180,3 +180,20 @@ impl Drop for Guest {
         let _ = fs::remove_dir_all(&self.directory);
     }
 }
+
+/// Starts a VMM whose guest never runs, so that the display is off for good, and waits until it
+/// has the device open; also answers with the DEV that it is borrowed by.
+pub(crate) fn vmm_without_guest(mdev: &Mdev) -> (Child, String) {
+    let vmm = Command::new("qemu-system-x86_64")
+        .args(["-M", "pc", "-accel", "kvm", "-cpu", "host", "-m", "64", "-S", "-display", "none"])
+        .args(["-vga", "none", "-net", "none", "-nodefaults", "-device"])
+        .arg(format!("vfio-pci,sysfsdev={}", mdev.path.display()))
+        .stdin(Stdio::null())
+        .spawn()
+        .expect("QEMU starts");
+    let dev = format!("pid:{}", vmm.id());
+    wait_for("the VMM's device", Duration::from_secs(20), || {
+        super::vfio_display(&["probe", &dev]).status.success().then_some(())
+    });
+    (vmm, dev)
+}

@@ -16,7 +16,7 @@ use std::path::PathBuf;
 use std::thread;
 use std::time::{Duration, Instant};
 
-pub(crate) use guest::{Framebuffer, Guest};
+pub(crate) use guest::{Framebuffer, Guest, vmm_without_guest};
 pub(crate) use mdev::{Mdev, load_mbochs};
 pub(crate) use rfb::Viewer;
 pub(crate) use serve::{ANY_PORT, Serve, serve};
