@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
-//! SeaBIOS, where it lies in memory, and what fw_cfg tells it.
+//! SeaBIOS or OVMF, where it lies in memory, and what fw_cfg tells it.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -15,10 +15,18 @@ use crate::kvm;
 /// Where a PC has holes in its memory for video memory of old, and below 4 GiB the firmware.
 const VIDEO: u64 = 0xa_0000;
 const SHADOW: u64 = 0xc_0000;
-const FOUR_GIB: u64 = 1 << 32;
+pub(crate) const FOUR_GIB: u64 = 1 << 32;
 
-/// The end of the firmware's image is also below 1 MiB, where the vCPU starts in real mode.
+/// The end of the firmware's image is also below 1 MiB, where SeaBIOS runs in real mode.
 const LOW_COPY: usize = 128 << 10;
+
+/// What is free below 4 GiB for the firmware's image, and what KVM maps it in.
+pub(crate) const MAX_LEN: usize = 16 << 20;
+const PAGE: usize = 4096;
+
+/// Where a firmware volume has its signature, with which the image of an edk2 begins
+/// (`EFI_FIRMWARE_VOLUME_HEADER`, Platform Initialization Specification, volume 3).
+const VOLUME: (usize, &[u8]) = (40, b"_FVH");
 
 /// The kind of memory in an entry of `etc/e820`.
 const E820_RAM: u32 = 1;
@@ -26,10 +34,10 @@ const E820_RAM: u32 = 1;
 /// Firmware images.
 #[derive(Debug, Args)]
 pub(crate) struct Files {
-    /// The firmware
+    /// The firmware: SeaBIOS, or an OVMF that is one file, like /usr/share/ovmf/OVMF.fd
     #[arg(long, value_name = "FILE", default_value = "/usr/share/seabios/bios-256k.bin")]
     bios: PathBuf,
-    /// Its driver for ramfb
+    /// SeaBIOS's driver for ramfb; OVMF has its own
     #[arg(long, value_name = "FILE", default_value = "/usr/share/seabios/vgabios-ramfb.bin")]
     vgabios: PathBuf,
 }
@@ -47,7 +55,13 @@ pub(crate) struct Firmware {
 impl Firmware {
     pub(crate) fn load(files: &Files, mib: u32) -> Result<Self> {
         let bios = read(&files.bios)?;
-        ensure!(bios.len() >= LOW_COPY, "{}: too short", files.bios.display());
+        let fits = (LOW_COPY..=MAX_LEN).contains(&bios.len()) && bios.len() % PAGE == 0;
+        ensure!(
+            fits,
+            "{}: {} bytes are no firmware, which is {LOW_COPY} to {MAX_LEN} in pages of {PAGE}",
+            files.bios.display(),
+            bios.len()
+        );
         let ram = u64::from(mib) << 20;
         let memory = kvm::allocate(&[(0, VIDEO), (SHADOW, ram - SHADOW)])?;
         let low = SHADOW + (256 << 10) - LOW_COPY as u64;
@@ -57,13 +71,17 @@ impl Firmware {
         let rom = kvm::allocate(&[(at, bios.len() as u64)])?;
         rom.write_slice(&bios, GuestAddress(at))?;
 
+        let vgabios = match bios[VOLUME.0..].starts_with(VOLUME.1) {
+            true => None,
+            false => Some(read(&files.vgabios)?),
+        };
         let ramfb = Ramfb::new();
-        let fw_cfg = fw_cfg(ram, read(&files.vgabios)?, &ramfb)?;
+        let fw_cfg = fw_cfg(ram, vgabios, &ramfb)?;
         Ok(Self { memory, rom, fw_cfg, ramfb })
     }
 }
 
-fn fw_cfg(ram: u64, vgabios: Vec<u8>, ramfb: &Ramfb) -> Result<FwCfg> {
+fn fw_cfg(ram: u64, vgabios: Option<Vec<u8>>, ramfb: &Ramfb) -> Result<FwCfg> {
     let mut e820 = Vec::new();
     e820.extend(0_u64.to_le_bytes());
     e820.extend(ram.to_le_bytes());
@@ -73,8 +91,10 @@ fn fw_cfg(ram: u64, vgabios: Vec<u8>, ramfb: &Ramfb) -> Result<FwCfg> {
     fw_cfg.add_file("etc/e820", Item::bytes(e820))?;
     // Milliseconds until the firmware tries again to boot: never.
     fw_cfg.add_file("etc/boot-fail-wait", Item::bytes(u32::MAX.to_le_bytes()))?;
-    // The firmware runs what it finds in this directory as option ROMs of displays.
-    fw_cfg.add_file("vgaroms/vgabios-ramfb.bin", Item::bytes(vgabios))?;
+    // SeaBIOS runs what it finds in this directory as option ROMs of displays.
+    if let Some(vgabios) = vgabios {
+        fw_cfg.add_file("vgaroms/vgabios-ramfb.bin", Item::bytes(vgabios))?;
+    }
     // The boot display: what the guest writes goes to `ramfb`, which looks at it when polled.
     let file = ramfb.file();
     let item = Item::writable(file.read(), move |offset, bytes| {

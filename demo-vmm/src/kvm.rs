@@ -12,6 +12,7 @@ use kvm_bindings::{
 use kvm_ioctls::{Kvm, VcpuExit, VcpuFd, VmFd};
 use vm_memory::{Address, GuestAddress, GuestMemoryBackend, GuestMemoryMmap, GuestMemoryRegion};
 
+use crate::firmware::{FOUR_GIB, MAX_LEN};
 use crate::ports::Ports;
 
 /// A virtual machine, without its vCPU.
@@ -28,9 +29,11 @@ impl Machine {
     pub(crate) fn new() -> Result<Self> {
         let kvm = Kvm::new().context("/dev/kvm")?;
         let vm = kvm.create_vm().context("KVM_CREATE_VM")?;
-        // Three pages that nothing else uses, just below the firmware: Intel's virtual 8086 mode
-        // takes them for running real mode.
-        vm.set_tss_address(0xfffb_d000).context("KVM_SET_TSS_ADDR")?;
+        // Four pages that nothing else uses, below the firmware: old Intel processors take them
+        // for running real mode.
+        let scratch = FOUR_GIB - MAX_LEN as u64 - 0x4000;
+        vm.set_identity_map_address(scratch).context("KVM_SET_IDENTITY_MAP_ADDR")?;
+        vm.set_tss_address(scratch as usize + 0x1000).context("KVM_SET_TSS_ADDR")?;
         vm.create_irq_chip().context("KVM_CREATE_IRQCHIP")?;
         let pit =
             kvm_pit_config { flags: kvm_bindings::KVM_PIT_SPEAKER_DUMMY, ..Default::default() };

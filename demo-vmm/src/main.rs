@@ -3,13 +3,14 @@
 //!
 //! What is of interest to other VMMs is in [`firmware`], where the boot display's file goes into
 //! fw_cfg, and in [`show`], where the display is looked at. The rest is a PC, as far as SeaBIOS
-//! needs one.
+//! and OVMF need one.
 
 mod firmware;
 mod kvm;
 mod pci;
 mod ports;
 mod screen;
+mod serial;
 mod shot;
 mod vgpu;
 
@@ -29,16 +30,16 @@ use crate::kvm::Machine;
 use crate::ports::Ports;
 use crate::vgpu::NoVgpu;
 
-/// What SeaBIOS prints when it has nothing more to do.
-const FINISHED: &str = "No bootable device.\n";
+/// What SeaBIOS and OVMF print when they have nothing more to do.
+const FINISHED: [&str; 2] = ["No bootable device.\n", "Shell> "];
 
-/// It prints to its log first, and then to the screen.
+/// They print to the log first, and then to the screen.
 const SETTLE: Duration = Duration::from_secs(1);
 
 /// How long the loop sleeps at most, so that it sees the machine end.
 const NAP: Duration = Duration::from_millis(200);
 
-/// Boots SeaBIOS in KVM and shows its screen.
+/// Boots SeaBIOS or OVMF in KVM and shows its screen.
 #[derive(Debug, Parser)]
 struct Args {
     /// File to write the screen to, .png or .ppm, once the firmware has found nothing to boot
@@ -54,7 +55,7 @@ struct Args {
     /// MiB of memory
     #[arg(long, default_value_t = 256, value_parser = clap::value_parser!(u32).range(16..=2048))]
     memory: u32,
-    /// Print what the firmware logs
+    /// Print what the firmware logs on its debug and serial ports
     #[arg(long)]
     log: bool,
     #[command(flatten)]
@@ -85,7 +86,7 @@ fn main() -> Result<()> {
     let mut finished = false;
     show(&mut display, &mut screen::Modes::default(), &viewers, || {
         ended(&mut vcpu)?;
-        if !finished && log.has(FINISHED) {
+        if !finished && FINISHED.iter().any(|text| log.has(text)) {
             finished = true;
             end = end.min(Instant::now() + SETTLE);
         }

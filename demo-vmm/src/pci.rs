@@ -1,12 +1,25 @@
 // SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
 //! As much of a PCI bus as firmware needs to know its machine.
 //!
-//! SeaBIOS tells by the host bridge that it runs on QEMU's `pc` machine, and unlocks the memory
-//! that it is itself in through that bridge's PAM registers. Here that memory is RAM with a copy
-//! of the firmware from the start, so the registers only have to keep what is written.
+//! SeaBIOS and OVMF tell by the host bridge that they run on QEMU's `pc` machine. SeaBIOS unlocks
+//! the memory that it is itself in through that bridge's PAM registers. Here that memory is RAM
+//! with a copy of the firmware from the start, so the registers only have to keep what is written.
+//! Both time by the timer of power management, OVMF for want of another, and say themselves at
+//! which ports they want it.
 
 /// Bytes of a function's configuration space.
 const CONFIG: usize = 256;
+
+/// The function of the PIIX4 that is power management; its registers that say which the first of
+/// its ports is, and whether there are any; and how far the timer is from the first.
+const PM: u8 = 0x0b;
+const PMBASE: usize = 0x40;
+const PMREGMISC: usize = 0x80;
+const TIMER: u16 = 8;
+
+/// The byte of its DEVACTB register by which SeaBIOS knows that system management mode is set up
+/// already. QEMU says so where it has none, and so does this.
+const DEVACTB: usize = 0x5b;
 
 /// Configuration mechanism 1: an address port and a data port.
 #[derive(Debug)]
@@ -16,11 +29,21 @@ pub(crate) struct Pci {
 }
 
 impl Pci {
-    /// A bus with the i440FX host bridge at 00.0 and the PIIX3 ISA bridge at 01.0.
+    /// A bus with the i440FX host bridge at 00.0, the PIIX3 ISA bridge at 01.0, and the PIIX4's
+    /// power management at 01.3.
     pub(crate) fn new() -> Self {
         let host = function(0x8086, 0x1237, 0x0600);
         let isa = function(0x8086, 0x7000, 0x0601);
-        Self { address: 0, functions: vec![(0x00, host), (0x08, isa)] }
+        let mut pm = function(0x8086, 0x7113, 0x0680);
+        pm[DEVACTB] = 0x02;
+        Self { address: 0, functions: vec![(0x00, host), (0x08, isa), (PM, pm)] }
+    }
+
+    /// The port of the power management timer, once firmware has chosen it.
+    pub(crate) fn timer(&self) -> Option<u16> {
+        let (_, pm) = self.functions.iter().find(|(at, _)| *at == PM)?;
+        let base = u16::from_le_bytes([pm[PMBASE], pm[PMBASE + 1]]) & 0xffc0;
+        (pm[PMREGMISC] & 0x01 != 0).then_some(base + TIMER)
     }
 
     /// Ports 0xcf8 to 0xcff.

@@ -2,13 +2,23 @@
 //! What is behind the I/O ports, apart from what KVM emulates itself (PIC, PIT, I/O APIC).
 
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
 
 use vfio_display_fw_cfg::{FwCfg, PIO_BASE, PIO_LEN};
 use vm_memory::GuestMemoryMmap;
 
 use crate::pci::Pci;
+use crate::serial::Serial;
 
 const FW_CFG_END: u16 = PIO_BASE + PIO_LEN - 1;
+
+/// The first serial port.
+const COM1: u16 = 0x3f8;
+const COM1_END: u16 = COM1 + 7;
+
+/// How often the power management timer of ACPI ticks in a second, and how far it counts.
+const TIMER_HZ: u128 = 3_579_545;
+const TIMER_MASK: u128 = 0xff_ffff;
 
 /// The ports of the machine. Lives on the vCPU's thread.
 #[derive(Debug)]
@@ -17,8 +27,10 @@ pub(crate) struct Ports {
     pub(crate) fw_cfg: FwCfg,
     pub(crate) log: Log,
     pci: Pci,
+    serial: Serial,
     cmos: [u8; 128],
     cmos_index: u8,
+    began: Instant,
 }
 
 /// What the firmware printed on its debug port, and the guest on its serial port.
@@ -48,8 +60,10 @@ impl Ports {
             fw_cfg,
             log: Log::default(),
             pci: Pci::new(),
+            serial: Serial::default(),
             cmos: cmos(ram),
             cmos_index: 0,
+            began: Instant::now(),
         }
     }
 
@@ -63,9 +77,10 @@ impl Ports {
             0x92 => data.fill(0x02),
             // By this value SeaBIOS knows that somebody reads what it prints.
             0x402 => data.fill(0xe9),
-            // The line status: ready to send.
-            0x3fd => data.fill(0x60),
-            0x3f8..=0x3ff => data.fill(0),
+            COM1..=COM1_END => data.fill(self.serial.read(usize::from(port - COM1))),
+            _ if self.pci.timer() == Some(port) => {
+                data.iter_mut().zip(self.timer()).for_each(|(to, from)| *to = from);
+            }
             _ => {}
         }
     }
@@ -78,9 +93,21 @@ impl Ports {
             0xcf8..=0xcff => self.pci.write(port, data),
             0x70 => self.cmos_index = data[0] & 0x7f,
             0x71 => self.cmos[usize::from(self.cmos_index)] = data[0],
-            0x402 | 0x3f8 => self.log.push(data),
+            0x402 => self.log.push(data),
+            COM1..=COM1_END => {
+                for &byte in data {
+                    if self.serial.write(usize::from(port - COM1), byte) {
+                        self.log.push(&[byte]);
+                    }
+                }
+            }
             _ => {}
         }
+    }
+
+    fn timer(&self) -> [u8; 4] {
+        let ticks = self.began.elapsed().as_nanos() * TIMER_HZ / 1_000_000_000;
+        ((ticks & TIMER_MASK) as u32).to_le_bytes()
     }
 }
 
