@@ -20,13 +20,14 @@ pub(crate) const FOUR_GIB: u64 = 1 << 32;
 /// The end of the firmware's image is also below 1 MiB, where SeaBIOS runs in real mode.
 const LOW_COPY: usize = 128 << 10;
 
-/// What is free below 4 GiB for the firmware's image, and what KVM maps it in.
+/// How much of the space below 4 GiB is the firmware's, and what KVM maps it in.
 pub(crate) const MAX_LEN: usize = 16 << 20;
 const PAGE: usize = 4096;
 
-/// Where a firmware volume has its signature, with which the image of an edk2 begins
+/// A firmware volume, with which an image of edk2 begins, has this signature at this offset
 /// (`EFI_FIRMWARE_VOLUME_HEADER`, Platform Initialization Specification, volume 3).
-const VOLUME: (usize, &[u8]) = (40, b"_FVH");
+const VOLUME: &[u8] = b"_FVH";
+const VOLUME_AT: usize = 40;
 
 /// The kind of memory in an entry of `etc/e820`.
 const E820_RAM: u32 = 1;
@@ -71,10 +72,8 @@ impl Firmware {
         let rom = kvm::allocate(&[(at, bios.len() as u64)])?;
         rom.write_slice(&bios, GuestAddress(at))?;
 
-        let vgabios = match bios[VOLUME.0..].starts_with(VOLUME.1) {
-            true => None,
-            false => Some(read(&files.vgabios)?),
-        };
+        let is_edk2 = bios[VOLUME_AT..].starts_with(VOLUME);
+        let vgabios = if is_edk2 { None } else { Some(read(&files.vgabios)?) };
         let ramfb = Ramfb::new();
         let fw_cfg = fw_cfg(ram, vgabios, &ramfb)?;
         Ok(Self { memory, rom, fw_cfg, ramfb })
@@ -105,6 +104,46 @@ fn fw_cfg(ram: u64, vgabios: Option<Vec<u8>>, ramfb: &Ramfb) -> Result<FwCfg> {
 }
 
 fn read(path: &Path) -> Result<Vec<u8>> {
-    let hint = "where Debian's package seabios is not installed, name the file";
+    let hint = "where Debian's packages seabios and ovmf are not installed, name the file";
     fs::read(path).with_context(|| format!("{}: {hint}", path.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_image_that_no_machine_can_have_is_refused_with_the_numbers() {
+        let dir = tempfile::tempdir().unwrap();
+        let bios = dir.path().join("bios");
+        for len in [0, LOW_COPY - PAGE, LOW_COPY + 1, MAX_LEN + PAGE] {
+            fs::write(&bios, vec![0; len]).unwrap();
+            let files = Files { bios: bios.clone(), vgabios: bios.clone() };
+            let error = Firmware::load(&files, 256).err().unwrap().to_string();
+            assert!(error.contains(&format!("bios: {len} bytes")), "{error}");
+        }
+    }
+
+    #[test]
+    fn only_seabios_is_given_a_driver() {
+        let dir = tempfile::tempdir().unwrap();
+        let (bios, vgabios) = (dir.path().join("bios"), dir.path().join("vgabios"));
+        let files = Files { bios: bios.clone(), vgabios: vgabios.clone() };
+        let mut image = vec![0; LOW_COPY];
+        let names = |firmware: &Firmware| -> Vec<String> {
+            firmware.fw_cfg.files().map(|(name, _)| name.into()).collect()
+        };
+
+        image[VOLUME_AT..][..VOLUME.len()].copy_from_slice(VOLUME);
+        fs::write(&bios, &image).unwrap();
+        let edk2 = names(&Firmware::load(&files, 256).unwrap());
+        assert!(!edk2.iter().any(|name| name.starts_with("vgaroms/")), "{edk2:?}");
+
+        image[VOLUME_AT] = 0;
+        fs::write(&bios, &image).unwrap();
+        assert!(Firmware::load(&files, 256).is_err(), "without the driver");
+        fs::write(&vgabios, [0; 512]).unwrap();
+        let seabios = names(&Firmware::load(&files, 256).unwrap());
+        assert!(seabios.iter().any(|name| name.starts_with("vgaroms/")), "{seabios:?}");
+    }
 }

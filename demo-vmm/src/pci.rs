@@ -4,8 +4,7 @@
 //! SeaBIOS and OVMF tell by the host bridge that they run on QEMU's `pc` machine. SeaBIOS unlocks
 //! the memory that it is itself in through that bridge's PAM registers. Here that memory is RAM
 //! with a copy of the firmware from the start, so the registers only have to keep what is written.
-//! Both time by the timer of power management, OVMF for want of another, and say themselves at
-//! which ports they want it.
+//! Both measure time by the timer of power management, and choose its ports themselves.
 
 /// Bytes of a function's configuration space.
 const CONFIG: usize = 256;
@@ -99,4 +98,26 @@ fn function(vendor: u16, device: u16, class: u16) -> [u8; CONFIG] {
     config[0x2c..0x2e].copy_from_slice(&0x1af4_u16.to_le_bytes());
     config[0x2e..0x30].copy_from_slice(&0x1100_u16.to_le_bytes());
     config
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn write(pci: &mut Pci, register: usize, data: &[u8]) {
+        let address = 1 << 31 | u32::from(PM) << 8 | register as u32 & 0xfc;
+        pci.write(0xcf8, &address.to_le_bytes());
+        pci.write(0xcfc | (register as u16 & 3), data);
+    }
+
+    #[test]
+    fn the_timer_is_where_firmware_has_it() {
+        let mut pci = Pci::new();
+        write(&mut pci, PMBASE, &0xb001_u32.to_le_bytes());
+        assert_eq!(pci.timer(), None, "its ports are off");
+        write(&mut pci, PMREGMISC, &[1]);
+        assert_eq!(pci.timer(), Some(0xb008));
+        write(&mut pci, PMBASE, &[0xff; 4]);
+        assert_eq!(pci.timer(), Some(0xffc8), "of the last 64 ports");
+    }
 }

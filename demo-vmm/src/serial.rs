@@ -41,3 +41,28 @@ impl Serial {
         register == DATA && self.line_control & DIVISOR_LATCH == 0
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_sets_the_baud_rate_is_not_sent() {
+        let mut serial = Serial::default();
+        assert!(serial.write(DATA, b'a'));
+        serial.write(LINE_CONTROL, DIVISOR_LATCH | 0x03);
+        assert!(!serial.write(DATA, 0x01));
+        serial.write(LINE_CONTROL, 0x03);
+        assert!(serial.write(DATA, b'b'));
+    }
+
+    #[test]
+    fn it_can_be_found_and_is_ready() {
+        let mut serial = Serial::default();
+        for value in [0xaa, 0x55] {
+            serial.write(SCRATCH, value);
+            assert_eq!(serial.read(SCRATCH), value);
+        }
+        assert_eq!(serial.read(LINE_STATUS), READY);
+    }
+}

@@ -14,14 +14,8 @@ const FINISHED: &str = "No bootable device.\n";
 
 /// It prints on its debug port. The other is an option ROM of QEMU's own, which makes SeaBIOS
 /// believe in a hard disk.
-const QEMU: &[&str] = &[
-    "-debugcon",
-    "chardev:log",
-    "-global",
-    "isa-debugcon.iobase=0x402",
-    "-global",
-    "apic-common.vapic=off",
-];
+const QEMU: &[&str] =
+    &["-device", "isa-debugcon,iobase=0x402,chardev=log", "-global", "apic-common.vapic=off"];
 
 /// A character's cell on the screen.
 const CELL: (usize, usize) = (8, 16);
