@@ -25,7 +25,7 @@ const CELL: (usize, usize) = (8, 16);
 fn the_boot_screen_is_the_one_that_qemu_shows() {
     let dir = tempfile::tempdir().unwrap();
     let ours = demo_vmm(dir.path(), &[]);
-    let theirs = qemu(dir.path(), QEMU, FINISHED);
+    let theirs = qemu(dir.path(), QEMU, &[], FINISHED);
     assert_eq!((ours.width, ours.height), (1024, 768));
     assert_eq!((theirs.width, theirs.height), (1024, 768));
     assert!(ours.lit() > 2000, "only {} pixels are not black: no text", ours.lit());

@@ -27,13 +27,15 @@ pub(crate) fn demo_vmm(dir: &Path, args: &[&str]) -> Ppm {
 }
 
 /// Boots a firmware in QEMU until it has logged `finished`, and has the screen dumped. The
-/// chardev `log` is where `args` have it log.
-pub(crate) fn qemu(dir: &Path, args: &[&str], finished: &str) -> Ppm {
+/// chardev `log` is where `args` have it log, and `before` are commands to the monitor before the
+/// machine starts.
+pub(crate) fn qemu(dir: &Path, args: &[&str], before: &[&str], finished: &str) -> Ppm {
     let (log, to) = (dir.join("log"), dir.join("theirs.ppm"));
     let began = Instant::now();
     let mut qemu = Command::new("qemu-system-x86_64")
         .args(["-accel", "kvm", "-accel", "tcg", "-m", "256", "-display", "none", "-nodefaults"])
-        .args(["-net", "none", "-vga", "none", "-device", "ramfb", "-qmp", "stdio", "-chardev"])
+        .args(["-net", "none", "-vga", "none", "-device", "ramfb", "-S", "-qmp", "stdio"])
+        .arg("-chardev")
         .arg(format!("file,id=log,path={}", log.display()))
         .args(args)
         .stdin(Stdio::piped())
@@ -52,6 +54,11 @@ pub(crate) fn qemu(dir: &Path, args: &[&str], finished: &str) -> Ppm {
         assert!(!answer.contains("error"), "{command}: {answer}");
     };
     ask(r#"{"execute":"qmp_capabilities"}"#);
+    for line in before {
+        let arguments = format!(r#""arguments":{{"command-line":"{line}"}}"#);
+        ask(&format!(r#"{{"execute":"human-monitor-command",{arguments}}}"#));
+    }
+    ask(r#"{"execute":"cont"}"#);
     while !fs::read_to_string(&log).unwrap_or_default().contains(finished) {
         assert!(began.elapsed() < PATIENCE, "the firmware in QEMU is not done");
         sleep(Duration::from_millis(100));
