@@ -13,7 +13,7 @@ const OVMF: &str = "/usr/share/ovmf/OVMF.fd";
 /// It is its own console, on the screen and the serial port, and the shell what it boots last.
 const FINISHED: &str = "Shell> ";
 
-/// A character's cell on the screen.
+/// The size of a character.
 const CELL: (usize, usize) = (8, 19);
 
 /// Where a TPM would be, bytes that are all ones say that there is none. QEMU's are zeros, for
