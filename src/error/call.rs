@@ -10,6 +10,8 @@ use crate::device::{DmabufId, PlaneKind, PlaneType, RegionIndex};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Call {
+    /// Connecting to a vfio-user server.
+    Connect,
     /// `VFIO_DEVICE_GET_INFO`.
     DeviceInfo,
     /// `VFIO_DEVICE_GET_REGION_INFO`.
@@ -56,6 +58,12 @@ pub enum Call {
     DmabufLen(DmabufId),
     /// `DMA_BUF_IOCTL_SYNC`.
     SyncDmabuf(DmabufId),
+    /// `VFIO_DEVICE_GET_IRQ_INFO` of an index.
+    IrqInfo(u32),
+    /// `VFIO_DEVICE_SET_IRQS` of an index.
+    SetIrqs(u32),
+    /// `VFIO_DEVICE_RESET`.
+    Reset,
 }
 
 impl Call {
@@ -68,6 +76,7 @@ impl Call {
 impl fmt::Display for Call {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Self::Connect => f.write_str("connection to the vfio-user server"),
             Self::DeviceInfo => f.write_str("GET_INFO"),
             Self::RegionInfo(index) => write!(f, "GET_REGION_INFO of region {index}"),
             Self::Read { index, offset, len } => {
@@ -86,6 +95,9 @@ impl fmt::Display for Call {
             Self::ExportDmabuf(id) => write!(f, "GET_GFX_DMABUF of dma-buf {id}"),
             Self::DmabufLen(id) => write!(f, "size of dma-buf {id}"),
             Self::SyncDmabuf(id) => write!(f, "DMA_BUF_IOCTL_SYNC of dma-buf {id}"),
+            Self::IrqInfo(index) => write!(f, "GET_IRQ_INFO of interrupt {index}"),
+            Self::SetIrqs(index) => write!(f, "SET_IRQS of interrupt {index}"),
+            Self::Reset => f.write_str("RESET"),
         }
     }
 }
