@@ -133,6 +133,12 @@ impl IrqSet {
         };
         Self { argsz: argsz as u32, flags: data | ACTION_TRIGGER, index, start: 0, count, eventfd }
     }
+
+    /// Its words, without the eventfd, which is no part of it where it goes by a socket.
+    #[cfg(feature = "vfio-user")]
+    pub(crate) const fn head(&self) -> [u32; 5] {
+        [size_of::<[u32; 5]>() as u32, self.flags, self.index, self.start, self.count]
+    }
 }
 
 /// Fixed head of `VFIO_DEVICE_GET_REGION_INFO`'s argument; capabilities follow it.

@@ -29,7 +29,7 @@ mod socket;
 mod version;
 
 use std::ops::Range;
-use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd as _, AsRawFd as _, BorrowedFd, OwnedFd};
 use std::path::Path;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -40,11 +40,13 @@ pub use self::error::ProtocolError;
 use self::link::{Ask, Failed, Link};
 use self::message::Command;
 use self::version::{MAJOR, MINOR};
-use crate::device::{DmabufId, GfxDevice, PlaneKind, PlaneType, RegionDevice, RegionIndex};
+use crate::device::{
+    DmabufId, GfxDevice, IrqIndex, PlaneKind, PlaneType, RegionDevice, RegionIndex,
+};
 use crate::error::{Call, Result};
 use crate::region::{RegionFlags, RegionInfo};
 use crate::sys::Mapping;
-use crate::uapi::{DeviceInfo, PlaneInfo};
+use crate::uapi::{DeviceInfo, IrqSet, PlaneInfo};
 
 /// A time-out for those that have no better one: what QEMU waits for a vfio-user server.
 pub const TIMEOUT: Duration = Duration::from_secs(5);
@@ -53,11 +55,6 @@ pub const TIMEOUT: Duration = Duration::from_secs(5);
 const MAX_FDS: usize = 8;
 /// Bytes that go in one read or write, whatever a server offers.
 const MAX_DATA: u64 = 1 << 20;
-
-/// `VFIO_IRQ_SET_DATA_NONE`, `_DATA_EVENTFD`, `_ACTION_TRIGGER`.
-const IRQ_SET_DATA_NONE: u32 = 1 << 0;
-const IRQ_SET_DATA_EVENTFD: u32 = 1 << 2;
-const IRQ_SET_ACTION_TRIGGER: u32 = 1 << 5;
 
 /// A device behind a vfio-user server's socket.
 #[derive(Debug)]
@@ -69,7 +66,7 @@ pub struct VfioUser {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct IrqInfo {
     /// Its number.
-    pub index: u32,
+    pub index: IrqIndex,
     /// What it can do, `VFIO_IRQ_INFO_…`.
     pub flags: u32,
     /// Its vectors; 0 where there is none.
@@ -118,8 +115,8 @@ impl VfioUser {
     ///
     /// [`Error::Refused`](crate::Error::Refused) where there is none, and as for every call.
     #[doc(alias = "VFIO_DEVICE_GET_IRQ_INFO")]
-    pub fn irq_info(&self, index: u32) -> Result<IrqInfo> {
-        let ask = words([16, 0, index, 0]);
+    pub fn irq_info(&self, index: IrqIndex) -> Result<IrqInfo> {
+        let ask = words([16, 0, index.0, 0]);
         let mut answer = [0; 16];
         let mut link = self.link();
         link.ask(
@@ -129,29 +126,10 @@ impl VfioUser {
         )
         .map_err(|e| e.of(Call::IrqInfo(index)))?;
         let [flags, got, count] = [4, 8, 12].map(|at| word(&answer, at));
-        if got != index {
-            return Err(link.broken(ProtocolError::OtherIrq { asked: index, got }));
+        if got != index.0 {
+            return Err(link.broken(ProtocolError::OtherIrq { asked: index.0, got }));
         }
         Ok(IrqInfo { index, flags, count })
-    }
-
-    /// Lets interrupt `index` write to `eventfd`, or to none.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::Refused`](crate::Error::Refused) where there is no such interrupt, and as for every call.
-    #[doc(alias = "VFIO_DEVICE_SET_IRQS")]
-    pub fn set_eventfd(&self, index: u32, eventfd: Option<BorrowedFd<'_>>) -> Result<()> {
-        let (data, count) = match eventfd {
-            Some(_) => (IRQ_SET_DATA_EVENTFD, 1),
-            None => (IRQ_SET_DATA_NONE, 0),
-        };
-        let ask = words([20, data | IRQ_SET_ACTION_TRIGGER, index, 0, count]);
-        let ask = Ask::new(Command::DeviceSetIrqs).with(&ask).with_fd(eventfd);
-        self.link()
-            .ask(ask, 0, [&mut [], &mut []])
-            .map(drop)
-            .map_err(|e| e.of(Call::SetIrqs(index)))
     }
 
     /// What region `index` is, with the file that it can be mapped from.
@@ -241,15 +219,25 @@ impl RegionDevice for VfioUser {
     }
 
     /// As [`RegionDevice::map`], with EOPNOTSUPP where the server sends no file, EPERM where the
-    /// file can shrink, and ENXIO where it is shorter than the region. What counts is the file and
-    /// the place in it that the server names now.
-    fn map(&self, region: &RegionInfo, len: u64) -> Result<Mapping> {
-        let refused = |errno| Call::Map { index: region.index, offset: 0, len }.refused(errno);
+    /// file can shrink, and ENXIO where it is too short. What counts is the file and the place in
+    /// it that the server names now.
+    fn map(&self, region: &RegionInfo, offset: u64, len: u64) -> Result<Mapping> {
+        let refused = |errno| Call::Map { index: region.index, offset, len }.refused(errno);
         let (info, file) = self.region(region.index)?;
-        let bytes = info.mappable_len(len)?;
+        let bytes = info.mappable_len(offset, len)?;
         let file = file.ok_or_else(|| refused(Errno::OPNOTSUPP))?;
-        file::stays_whole(&file, info.offset + len).map_err(refused)?;
-        Mapping::new(file.as_fd(), info.offset, bytes).map_err(refused)
+        let start = info.offset + offset;
+        file::stays_whole(&file, start + len).map_err(refused)?;
+        Mapping::new(file.as_fd(), start, bytes).map_err(refused)
+    }
+
+    fn set_eventfd(&self, index: IrqIndex, eventfd: Option<BorrowedFd<'_>>) -> Result<()> {
+        let ask = words(IrqSet::trigger(index.0, eventfd.map(|fd| fd.as_raw_fd())).head());
+        let ask = Ask::new(Command::DeviceSetIrqs).with(&ask).with_fd(eventfd);
+        self.link()
+            .ask(ask, 0, [&mut [], &mut []])
+            .map_err(|failed| failed.of(Call::SetIrqs(index)))?;
+        Ok(())
     }
 }
 

@@ -60,10 +60,8 @@ pub enum Call {
     DmabufLen(DmabufId),
     /// `DMA_BUF_IOCTL_SYNC`.
     SyncDmabuf(DmabufId),
-    /// `VFIO_DEVICE_GET_IRQ_INFO` of an index.
-    IrqInfo(u32),
-    /// `VFIO_DEVICE_SET_IRQS` of an index.
-    SetIrqs(u32),
+    /// `VFIO_DEVICE_GET_IRQ_INFO`.
+    IrqInfo(IrqIndex),
     /// `VFIO_DEVICE_RESET`.
     Reset,
 }
@@ -99,7 +97,6 @@ impl fmt::Display for Call {
             Self::DmabufLen(id) => write!(f, "size of dma-buf {id}"),
             Self::SyncDmabuf(id) => write!(f, "DMA_BUF_IOCTL_SYNC of dma-buf {id}"),
             Self::IrqInfo(index) => write!(f, "GET_IRQ_INFO of interrupt {index}"),
-            Self::SetIrqs(index) => write!(f, "SET_IRQS of interrupt {index}"),
             Self::Reset => f.write_str("RESET"),
         }
     }

@@ -14,7 +14,7 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 use rustix::fs::{MemfdFlags, SealFlags, fcntl_add_seals, ftruncate, memfd_create};
 use rustix::io::Errno as E;
-use vfio_display::device::{RegionDevice as _, RegionIndex};
+use vfio_display::device::{IrqIndex, RegionDevice as _, RegionIndex};
 use vfio_display::error::{Error, Gone};
 use vfio_display::region::{RegionFlags, RegionInfo};
 use vfio_display::vfio_user::{ProtocolError, VfioUser};
@@ -335,7 +335,7 @@ fn mapping_of(file: Option<OwnedFd>) -> (RegionFlags, Result<(), Error>) {
     });
     let client = client.unwrap();
     let info = client.region_info(RegionIndex(9)).unwrap();
-    let mapping = client.map(&info, 4096);
+    let mapping = client.map(&info, 0, 4096);
     server.join().unwrap();
     let flags = info.flags;
     (flags, mapping.map(|mapping| assert!(mapping.copy_out(0, &mut [1; 4096]))))
@@ -427,13 +427,13 @@ fn interrupts_are_told_apart_and_set() {
         server.send(&asked.reply(&[16_u32, 1, 4, 1].map(u32::to_le_bytes).concat()));
     });
     let client = client.unwrap();
-    let irq = client.irq_info(5).unwrap();
-    assert_eq!((irq.index, irq.flags, irq.count), (5, 1, 1));
+    let irq = client.irq_info(IrqIndex(5)).unwrap();
+    assert_eq!((irq.index.0, irq.flags, irq.count), (5, 1, 1));
     let eventfd = memfd(0, SealFlags::empty());
-    client.set_eventfd(5, Some(std::os::fd::AsFd::as_fd(&eventfd))).unwrap();
-    client.set_eventfd(5, None).unwrap();
+    client.set_eventfd(IrqIndex(5), Some(std::os::fd::AsFd::as_fd(&eventfd))).unwrap();
+    client.set_eventfd(IrqIndex(5), None).unwrap();
     let other = Error::Protocol(ProtocolError::OtherIrq { asked: 5, got: 4 });
-    assert_eq!(client.irq_info(5), Err(other));
+    assert_eq!(client.irq_info(IrqIndex(5)), Err(other));
     server.join().unwrap();
 }
 
@@ -449,12 +449,12 @@ fn ask_all(bytes: Vec<u8>) {
     if let Ok(client) = VfioUser::new(client, Duration::from_secs(60)) {
         let _ = client.device_info();
         if let Ok(info) = client.region_info(RegionIndex(9)) {
-            let _ = client.map(&info, 4096);
+            let _ = client.map(&info, 0, 4096);
         }
         let _ = client.read(&known(4096), 0, &mut [0; 8]);
         let _ = client.write(&known(4096), 0, &[0; 4]);
-        let _ = client.irq_info(0);
-        let _ = client.set_eventfd(0, None);
+        let _ = client.irq_info(IrqIndex(0));
+        let _ = client.set_eventfd(IrqIndex(0), None);
         let _ = client.reset();
     }
     talk.join().unwrap();
