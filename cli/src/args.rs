@@ -149,7 +149,8 @@ impl FromStr for Address {
 #[derive(Debug, Args)]
 pub(crate) struct Device {
     /// The device: an mdev's UUID, a PCI address, the sysfs path of either, pid:PID[/N] for the
-    /// N-th display of a running VMM, or mock[:PERSONALITY][:WxH]
+    /// N-th display of a running VMM, vfio-user:PATH for the socket of a vfio-user server, or
+    /// mock[:PERSONALITY][:WxH]
     #[arg(value_name = "DEV")]
     pub(crate) dev: Dev,
 
