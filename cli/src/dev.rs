@@ -18,7 +18,7 @@ use crate::args::Device;
 use crate::exit::{Failure, Status};
 
 /// Size of the mock's screen where none is asked for.
-const MOCK_SIZE: Size = Size::new(1024, 768);
+pub(crate) const MOCK_SIZE: Size = Size::new(1024, 768);
 
 /// What a vfio-user server's socket is named with.
 const PREFIX: &str = "vfio-user:";
@@ -162,6 +162,11 @@ impl FromStr for Dev {
             size: size.unwrap_or(MOCK_SIZE),
         })
     }
+}
+
+/// Reads `WxH`.
+pub(crate) fn size(text: &str) -> Result<Size, String> {
+    parse_size(text).unwrap_or_else(|| Err("a size is WxH, as 1024x768".into()))
 }
 
 /// Reads `WxH`; `None` where the text is nothing of the kind.

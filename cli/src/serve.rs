@@ -249,7 +249,7 @@ impl Serving {
 }
 
 /// A stream that can be read once the command is told to end.
-fn signals() -> io::Result<UnixStream> {
+pub(crate) fn signals() -> io::Result<UnixStream> {
     let (reader, writer) = UnixStream::pair()?;
     pipe::register(SIGINT, writer.try_clone()?)?;
     pipe::register(SIGTERM, writer)?;
@@ -295,7 +295,7 @@ fn timespec(duration: Duration) -> Timespec {
     duration.try_into().unwrap_or(Timespec { tv_sec: i64::MAX, tv_nsec: 0 })
 }
 
-fn failed(what: &str, error: io::Error) -> Failure {
+pub(crate) fn failed(what: &str, error: io::Error) -> Failure {
     Failure::new(Status::Failed, format!("{what}: {error}"))
 }
 
