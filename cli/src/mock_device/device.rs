@@ -150,7 +150,7 @@ impl Guest {
         let mut next = Instant::now();
         loop {
             self.capture();
-            let mut state = self.shared.lock();
+            let state = self.shared.lock();
             let pause = match state.producer.demand() {
                 0 => IDLE,
                 _ if !self.scene.moves() => IDLE,
