@@ -23,11 +23,10 @@ const RELEASE: &str = "trixie";
 const PACKAGE: &str = "qemu-system-x86";
 const KEYRING: &str = "/usr/share/keyrings/debian-archive-keyring.gpg";
 
-/// Libraries of its own release, so its own loader too; modules that it can't load are left out.
+/// Libraries of its own release, so its own loader too.
 const RUN: &str = "#!/bin/sh
 root=$(dirname \"$(readlink -f \"$0\")\")/root
 libraries=$root/usr/lib/x86_64-linux-gnu
-export QEMU_MODULE_DIR=\"$libraries/qemu\"
 exec \"$root/usr/lib64/ld-linux-x86-64.so.2\" --library-path \"$libraries\" \\
     \"$root/usr/bin/qemu-system-x86_64\" -L \"$root/usr/share/seabios\" -L \"$root/usr/share/qemu\" \"$@\"
 ";
