@@ -9,7 +9,8 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::time::{Duration, Instant};
 
 use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd, poll};
-use support::{MockDevice, stderr, vfio_display, wait_for};
+use serde_json::{Value, json};
+use support::{MockDevice, Qemu, stderr, vfio_display, wait_for};
 use vfio_display::Mapping;
 use vfio_display::device::{IrqIndex, RegionDevice as _, RegionIndex};
 use vfio_display::error::{Error, Gone};
@@ -254,4 +255,39 @@ fn the_vfio_user_crate_s_client_can_use_it() {
     client.region_read(9, slots + SLOT_REQUEST, &mut bytes).unwrap();
     assert_eq!(bytes, [0; 8], "the slot is free");
     client.shutdown().unwrap();
+}
+
+/// The BARs of the device as firmware set them up; `None` until it has.
+fn bars(qemu: &mut Qemu) -> Option<[u64; 2]> {
+    let buses = qemu.ask("query-pci", &json!({}));
+    let devices = buses[0]["devices"].as_array().expect("a list");
+    let ours = |device: &&Value| device["id"]["device"] == 0xd15d;
+    let device = devices.iter().find(ours).expect("QEMU has the device");
+    assert_eq!(device["class_info"]["class"], 0x0380);
+    let bar = |number: u32, size: u64| {
+        let regions = device["regions"].as_array().expect("a list");
+        let bar = regions.iter().find(|region| region["bar"] == number)?;
+        assert_eq!((&bar["size"], &bar["type"]), (&json!(size), &json!("memory")));
+        bar["address"].as_i64().filter(|address| *address > 0).map(i64::cast_unsigned)
+    };
+    Some([bar(0, 4096)?, bar(2, 1 << 18)?])
+}
+
+#[test]
+#[ignore = "needs a QEMU with vfio-user: cargo xtask test unpacks one"]
+fn an_unmodified_qemu_takes_it() {
+    let device = MockDevice::start(&STILL);
+    let socket = json!({ "type": "unix", "path": device.socket() });
+    let mut qemu = Qemu::start(&json!({ "driver": "vfio-user-pci", "socket": socket }));
+    let [bar0, bar2] = wait_for("the BARs", Duration::from_secs(60), || bars(&mut qemu));
+    assert!(qemu.monitor("info qtree").contains("dev: vfio-user-pci"));
+    let maps = qemu.monitor("info mtree -f");
+    assert!(maps.contains("BAR 2 mmaps[0]"), "it maps BAR 2: {maps}");
+
+    // A message to the device each, and the mapped picture.
+    let signature = u32::from_le_bytes(*b"VFMD");
+    assert_eq!(qemu.physical_words(bar0, 3), [signature, SIZE.width, SIZE.height]);
+    let row = 100 * SIZE.width as usize;
+    let words = qemu.physical_words(bar2 + 4 * row as u64, SIZE.width as usize);
+    assert!(words == Card::new(SIZE, 0).picture()[row..row + SIZE.width as usize]);
 }
