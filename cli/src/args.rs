@@ -119,6 +119,10 @@ pub(crate) struct Serve {
     #[arg(long)]
     pub(crate) resize: bool,
 
+    /// When the device goes, wait for it to come back, and keep the viewers
+    #[arg(long)]
+    pub(crate) reattach: bool,
+
     /// Take no keys and no pointer from viewers
     #[arg(long)]
     pub(crate) view_only: bool,
