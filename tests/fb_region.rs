@@ -3,11 +3,13 @@
 
 mod metered;
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use metered::Metered;
 use vfio_display::Look;
 use vfio_display::geometry::{Point, Rect, Size};
+use vfio_display::sink::Takes;
 use vfio_display::testing::card::Card;
 use vfio_display::testing::{FbMock, FbOptions, Recorder, rows};
 use vfio_display::{Display, Error, Poll};
@@ -79,7 +81,7 @@ impl Watched {
         let mut display = Display::new(Metered::new(guest.clone())).unwrap();
         let now = Instant::now();
         display.watch(now);
-        Self { display, sink: Recorder::new(), now }
+        Self { display, sink: Recorder::new().taking(Takes { cursor: true, idle: false }), now }
     }
 
     fn poll(&mut self) -> Poll {
@@ -153,20 +155,32 @@ fn what_was_drawn_is_shown_and_damage_is_what_differs() {
     }
 }
 
+/// Ends a thread also when the test fails.
+struct StopOnDrop<'a>(&'a AtomicBool);
+
+impl Drop for StopOnDrop<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
 #[test]
 fn a_frame_is_never_torn_and_the_guest_s_own_memory_is() {
     const FRAMES: u32 = 400;
     let size = Size::new(640, 480);
     let guest = FbMock::new(FbOptions::new(size)).unwrap();
+    // What memory has before the first frame is none.
+    guest.begin();
     guest.set_mode(Some(size)).unwrap();
     let drawing = guest.clone();
-    let stop = std::sync::atomic::AtomicBool::new(false);
+    let stop = AtomicBool::new(false);
     std::thread::scope(|scope| {
+        let _stop = StopOnDrop(&stop);
         scope.spawn(|| {
             let mut memory = drawing.memory().unwrap();
             let mut row = vec![0; size.width as usize];
             for n in 1.. {
-                if stop.load(std::sync::atomic::Ordering::Relaxed) {
+                if stop.load(Ordering::Relaxed) {
                     return;
                 }
                 drawing.begin();
@@ -203,7 +217,6 @@ fn a_frame_is_never_torn_and_the_guest_s_own_memory_is() {
             }
             rows::frame_of(&picture).is_err()
         });
-        stop.store(true, std::sync::atomic::Ordering::Relaxed);
         assert_eq!(shown, FRAMES, "in a minute");
         assert!(torn.is_some(), "a plain copy tears");
     });
