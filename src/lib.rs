@@ -46,6 +46,7 @@
 //! the boot display, `vfio-user` attaches devices of other processes, `testing` is the mock.
 
 mod blit;
+mod capture;
 pub mod convert;
 mod cursor;
 pub mod damage;
