@@ -7,16 +7,20 @@
 //!
 //! | region | | |
 //! |---|---|---|
-//! | 0, BAR 0 | 4 KiB | "VFMD", u32 width, u32 height; u64 frames drawn at 16 |
-//! | 2, BAR 2 | | the picture as it is drawn, XRGB8888; can be mapped |
+//! | 0, BAR 0 | | the picture as it is drawn, XRGB8888; can be mapped |
+//! | 2, BAR 2 | 4 KiB | "VFMD", u32 width, u32 height |
 //! | 7 | 256 bytes | PCI configuration space, with the capability that names region 9 |
 //! | 9 | | the framebuffer region; its slots can be mapped |
 //!
 //! Interrupt 5, behind those of PCI, tells of frames.
+//!
+//! It is no server for production: the `vfio_user` crate trusts its client with the sizes of
+//! messages, leaves the errno of a refused access out, and sends no capability but the mappable
+//! areas, which is why configuration space names the region.
 
 mod backend;
 mod config_space;
-mod device;
+mod guest;
 pub(crate) mod scene;
 
 use std::fs;
@@ -24,15 +28,15 @@ use std::io::{self, ErrorKind, Read as _};
 use std::os::unix::fs::{FileTypeExt as _, PermissionsExt as _};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
-use std::thread;
+use std::thread::{self, Thread};
 
 use serde_json::json;
 use tracing::{info, warn};
-use vfio_display::uapi::PCI_NUM_REGIONS;
+use vfio_display::testing::{FbMock, FbOptions};
 use vfio_user::Server;
 
 use self::backend::Backend;
-use self::device::Guest;
+use self::guest::Guest;
 use crate::args::MockDevice;
 use crate::dev::Dev;
 use crate::exit::{Failure, Status};
@@ -42,46 +46,41 @@ use crate::serve::{failed, signals};
 /// Regions, by their indices.
 const BAR0: u32 = 0;
 const BAR2: u32 = 2;
-const FB_REGION: u32 = PCI_NUM_REGIONS;
-/// Bytes of BAR 0.
-const BAR0_LEN: u64 = 4096;
-/// The interrupt that tells of frames: the first one behind `VFIO_PCI_NUM_IRQS`.
-const WAKE: u32 = 5;
+/// Bytes of BAR 2.
+const BAR2_LEN: u64 = 4096;
 
 pub(crate) fn run(args: &MockDevice, json: bool) -> Result<(), Failure> {
     let mut signals = signals().map_err(|error| failed("signals can't be caught", error))?;
-    let (guest, shared) =
-        Guest::new(args.scene, args.size, args.fps).map_err(|e| failed("the mock", e))?;
-    let page = shared.lock().producer.mappable().start;
-    let regions = backend::regions(guest.memory(), page);
-    let mut backend = Backend::new(shared, args.size, guest.memory());
+    let mock = FbMock::new(FbOptions { typed: false, ..FbOptions::new(args.size) });
+    let mock = mock.map_err(|error| failed("the mock", error))?;
+    let guest =
+        Guest::new(mock.clone(), args.scene, args.fps).map_err(|e| failed("the mock", e))?;
     let listener = listen(&args.socket)?;
-    let server = Server::from_owned_fd(listener.into(), true, backend::irqs(), regions);
-    let start = |name: &str, run: Box<dyn FnOnce() + Send>| {
-        let thread = thread::Builder::new().name(name.into()).spawn(run);
-        thread.map_err(|error| failed("a thread", error))
-    };
-    start("guest", Box::new(move || guest.run()))?;
-    start(
-        "clients",
-        Box::new(move || {
-            loop {
-                match server.run(&mut backend) {
-                    Ok(()) => info!("the client has gone"),
-                    Err(error) => warn!("the client was let go: {error}"),
-                }
-                backend.disconnected();
+    let guest = start("guest", move || guest.run())?;
+    let mut backend = Backend::new(mock, guest)?;
+    let server = Server::from_owned_fd(listener.into(), true, backend::irqs(), backend.regions());
+    start("clients", move || {
+        loop {
+            match server.run(&mut backend) {
+                Ok(()) => info!("the client has gone"),
+                Err(error) => warn!("the client was let go: {error}"),
             }
-        }),
-    )?;
+            backend.disconnected();
+        }
+    })?;
 
     let dev = Dev::VfioUser(args.socket.clone()).to_string();
     let told = if json { json!({ "device": dev }).to_string() } else { dev };
     say(&told)?;
-    // Both threads end with the process.
     let ended = signals.read_exact(&mut [0]);
     let _ = fs::remove_file(&args.socket);
     ended.map_err(|error| failed("waiting", error))
+}
+
+/// Starts a thread that ends with the process.
+fn start(name: &str, run: impl FnOnce() + Send + 'static) -> Result<Thread, Failure> {
+    let started = thread::Builder::new().name(name.into()).spawn(run);
+    Ok(started.map_err(|error| failed("a thread", error))?.thread().clone())
 }
 
 /// Listens at `path`, for its owner only. A socket that a killed process left there is replaced.

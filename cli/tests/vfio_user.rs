@@ -25,6 +25,7 @@ const WAKE: IrqIndex = IrqIndex(5);
 
 /// Registers and offsets of `docs/framebuffer-region.md`.
 const SLOTS_OFFSET: u64 = 0x018;
+const FRAME: u64 = 0x050;
 const COMMAND: u64 = 0x080;
 const DEMAND: u64 = 0x088;
 const SLOT_REQUEST: u64 = 0x10;
@@ -45,9 +46,9 @@ fn word(client: &VfioUser, region: &RegionInfo, at: u64) -> u32 {
     u32::from_le_bytes(read(client, region, at))
 }
 
-/// Frames that the device's guest has drawn.
-fn drawn(client: &VfioUser) -> u64 {
-    u64::from_le_bytes(read(client, &region(client, 0), 16))
+/// The newest frame.
+fn frame(client: &VfioUser) -> u64 {
+    u64::from_le_bytes(read(client, &region(client, 9), FRAME))
 }
 
 /// The command that captures the screen into slot 0.
@@ -80,7 +81,7 @@ fn the_device_says_what_it_is() {
     let capability: [u8; 12] = read(&client, &config, at.into());
     assert_eq!(&capability, b"\x09\0\x10\x01VFBR\x09\0\0\0");
 
-    assert_eq!(&read::<4>(&client, &region(&client, 0), 0), b"VFMD");
+    assert_eq!(&read::<4>(&client, &region(&client, 2), 0), b"VFMD");
     for index in [1, 3, 4, 5, 6, 8] {
         assert_eq!(region(&client, index).size, 0, "{index}");
     }
@@ -121,8 +122,8 @@ fn a_capture_is_the_picture_mapped_and_read() {
     assert!(by_message == card(), "what is read");
 
     // The picture as it is drawn.
-    let bar2 = region(&client, 2);
-    let live = client.map(&bar2, 0, BYTES as u64).unwrap();
+    let bar0 = region(&client, 0);
+    let live = client.map(&bar0, 0, BYTES as u64).unwrap();
     assert!(live.copy_out(0, &mut mapped));
     assert!(mapped == card(), "what is live");
 }
@@ -136,7 +137,7 @@ fn what_makes_no_sense_is_refused_and_changes_nothing() {
     for (at, len) in [(0, 4), (COMMAND, 4), (COMMAND + 4, 8), (DEMAND, 8), (4096, 4)] {
         client.write(&fb, at, &vec![0xff; len]).unwrap_err();
     }
-    client.write(&region(&client, 0), 0, &[0; 4]).unwrap_err();
+    client.write(&region(&client, 2), 0, &[0; 4]).unwrap_err();
     client.set_eventfd(IrqIndex(0), Some(client_eventfd().as_fd())).unwrap_err();
     client.set_eventfd(IrqIndex(9), None).unwrap_err();
     assert!(read::<4096>(&client, &fb, 0) == before);
@@ -153,8 +154,9 @@ fn it_draws_for_those_who_watch_and_wakes_them() {
     let fb = region(&client, 9);
     let wake = client_eventfd();
     client.set_eventfd(WAKE, Some(wake.as_fd())).unwrap();
-    assert!(!signalled(&wake, Duration::from_millis(200)));
-    assert_eq!(drawn(&client), 1, "nobody watches");
+    let stood = frame(&client);
+    assert!(!signalled(&wake, Duration::from_millis(300)));
+    assert_eq!(frame(&client), stood, "nobody watches");
 
     client.write(&fb, DEMAND, &50_000_u32.to_le_bytes()).unwrap();
     let start = Instant::now();
@@ -165,19 +167,20 @@ fn it_draws_for_those_who_watch_and_wakes_them() {
     client.write(&fb, DEMAND, &[0; 4]).unwrap();
     // One may be on its way.
     signalled(&wake, Duration::from_millis(100));
-    let stood = drawn(&client);
-    assert!(stood >= 10);
+    let before = stood;
+    let stood = frame(&client);
+    assert!(stood >= before + 10);
     assert!(!signalled(&wake, Duration::from_millis(300)));
-    assert_eq!(drawn(&client), stood, "nobody watches any more");
+    assert_eq!(frame(&client), stood, "nobody watches any more");
 
     // One that is let go of without a word is as one that said so.
     client.write(&fb, DEMAND, &50_000_u32.to_le_bytes()).unwrap();
     assert!(signalled(&wake, Duration::from_secs(10)));
     drop(client);
     let client = device.client();
-    let stood = drawn(&client);
+    let stood = frame(&client);
     std::thread::sleep(Duration::from_millis(200));
-    assert_eq!(drawn(&client), stood);
+    assert_eq!(frame(&client), stood);
 }
 
 #[test]
@@ -222,7 +225,7 @@ fn the_vfio_user_crate_s_client_can_use_it() {
     let mut client = vfio_user::Client::new(&device.socket()).unwrap();
     let sizes: Vec<_> = (0..10).map(|index| client.region(index).unwrap().size).collect();
     let fb = sizes[9];
-    assert_eq!(sizes[..9], [4096, 0, 1 << 18, 0, 0, 0, 0, 256, 0]);
+    assert_eq!(sizes[..9], [1 << 19, 0, 4096, 0, 0, 0, 0, 256, 0]);
 
     let mut bytes = [0; 8];
     client.region_read(9, 0, &mut bytes).unwrap();
@@ -270,7 +273,7 @@ fn bars(qemu: &mut Qemu) -> Option<[u64; 2]> {
         assert_eq!((&bar["size"], &bar["type"]), (&json!(size), &json!("memory")));
         bar["address"].as_i64().filter(|address| *address > 0).map(i64::cast_unsigned)
     };
-    Some([bar(0, 4096)?, bar(2, 1 << 18)?])
+    Some([bar(0, 1 << 19)?, bar(2, 4096)?])
 }
 
 #[test]
@@ -279,15 +282,15 @@ fn an_unmodified_qemu_takes_it() {
     let device = MockDevice::start(&STILL);
     let socket = json!({ "type": "unix", "path": device.socket() });
     let mut qemu = Qemu::start(&json!({ "driver": "vfio-user-pci", "socket": socket }));
-    let [bar0, bar2] = wait_for("the BARs", Duration::from_secs(60), || bars(&mut qemu));
+    let [picture, registers] = wait_for("the BARs", Duration::from_secs(60), || bars(&mut qemu));
     assert!(qemu.monitor("info qtree").contains("dev: vfio-user-pci"));
     let maps = qemu.monitor("info mtree -f");
-    assert!(maps.contains("BAR 2 mmaps[0]"), "it maps BAR 2: {maps}");
+    assert!(maps.contains("BAR 0 mmaps[0]"), "it maps BAR 0: {maps}");
 
     // A message to the device each, and the mapped picture.
     let signature = u32::from_le_bytes(*b"VFMD");
-    assert_eq!(qemu.physical_words(bar0, 3), [signature, SIZE.width, SIZE.height]);
+    assert_eq!(qemu.physical_words(registers, 3), [signature, SIZE.width, SIZE.height]);
     let row = 100 * SIZE.width as usize;
-    let words = qemu.physical_words(bar2 + 4 * row as u64, SIZE.width as usize);
+    let words = qemu.physical_words(picture + 4 * row as u64, SIZE.width as usize);
     assert!(words == Card::new(SIZE, 0).picture()[row..row + SIZE.width as usize]);
 }

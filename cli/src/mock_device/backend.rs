@@ -3,139 +3,151 @@
 
 use std::fs::File;
 use std::io::{Error, Result};
-use std::os::fd::{AsRawFd as _, OwnedFd};
-use std::sync::Arc;
+use std::os::fd::{AsFd as _, AsRawFd as _};
+use std::thread::Thread;
 
-use rustix::io::{Errno, pread, pwrite};
+use rustix::io::Errno;
 use vfio_bindings::bindings::vfio::{
     VFIO_IRQ_INFO_EVENTFD, VFIO_IRQ_SET_ACTION_TRIGGER, VFIO_IRQ_SET_DATA_EVENTFD,
     VFIO_REGION_INFO_FLAG_MMAP, VFIO_REGION_INFO_FLAG_READ, VFIO_REGION_INFO_FLAG_WRITE,
     vfio_region_info, vfio_region_sparse_mmap_area,
 };
-use vfio_display::geometry::Size;
+use vfio_display::device::{IrqIndex, RegionDevice as _, RegionIndex};
+use vfio_display::region::RegionInfo;
+use vfio_display::testing::{FB_IRQ, FB_REGION, FbMock};
 use vfio_display::uapi::PCI_CONFIG_REGION;
 use vfio_user::{DmaMapFlags, DmaUnmapFlags, IrqInfo, ServerBackend, ServerRegion, SparseArea};
 
 use super::config_space::{self, ConfigSpace};
-use super::device::{Memory, Shared};
-use super::{BAR0, BAR0_LEN, BAR2, FB_REGION, WAKE};
+use super::{BAR0, BAR2, BAR2_LEN};
 
-/// "VFMD", the first bytes of BAR 0.
+/// Bytes of the framebuffer region's page, which is not mappable.
+const PAGE_LEN: u64 = vfio_display::fb_region::layout::PAGE_LEN as u64;
+/// The first bytes of BAR 2.
 const SIGNATURE: [u8; 4] = *b"VFMD";
 
 const READ: u32 = VFIO_REGION_INFO_FLAG_READ;
 const WRITE: u32 = VFIO_REGION_INFO_FLAG_WRITE;
 const MMAP: u32 = VFIO_REGION_INFO_FLAG_MMAP;
 
-/// The device as one client sees it.
+/// The device as its clients see it, one after the other.
 pub(super) struct Backend {
-    shared: Arc<Shared>,
+    mock: FbMock,
     config: ConfigSpace,
-    size: Size,
-    /// BAR 2, and its bytes.
-    bar2: (Arc<OwnedFd>, u64),
-    /// The framebuffer region, the page left out, and its bytes.
-    slots: (Arc<OwnedFd>, u64),
+    bar0: RegionInfo,
+    fb: RegionInfo,
+    /// To be woken once it may have something to do.
+    guest: Thread,
 }
 
-/// Every region, also those that the device has not.
-pub(super) fn regions([bar2, slots]: [&Memory; 2], page: u64) -> Vec<ServerRegion> {
-    let region = |index: u32| {
-        let (size, flags, file, from) = match index {
-            BAR0 => (BAR0_LEN, READ, None, 0),
-            BAR2 => (bar2.len, READ | WRITE | MMAP, Some(&bar2.fd), 0),
-            PCI_CONFIG_REGION => (config_space::LEN as u64, READ | WRITE, None, 0),
-            FB_REGION => (slots.len, READ | WRITE | MMAP, Some(&slots.fd), page),
-            _ => (0, 0, None, 0),
+impl Backend {
+    pub(super) fn new(mock: FbMock, guest: Thread) -> vfio_display::Result<Self> {
+        let bar0 = mock.region_info(RegionIndex(BAR0))?;
+        let fb = mock.region_info(FB_REGION)?;
+        let config = ConfigSpace::new(mock.config_space(), bar_len(&bar0));
+        Ok(Self { mock, config, bar0, fb, guest })
+    }
+
+    /// Every region, also those that the device has not.
+    pub(super) fn regions(&self) -> Vec<ServerRegion> {
+        let region = |index: u32| {
+            // Bytes, access, and which of them can be mapped.
+            let (size, flags, mappable) = match index {
+                BAR0 => (bar_len(&self.bar0), READ | WRITE | MMAP, 0..self.bar0.size),
+                BAR2 => (BAR2_LEN, READ, 0..0),
+                PCI_CONFIG_REGION => (config_space::LEN as u64, READ | WRITE, 0..0),
+                _ if index == FB_REGION.0 => {
+                    (self.fb.size, READ | WRITE | MMAP, PAGE_LEN..self.fb.size)
+                }
+                _ => (0, 0, 0..0),
+            };
+            let file = self.mock.backing(RegionIndex(index));
+            let area = vfio_region_sparse_mmap_area {
+                offset: mappable.start,
+                size: mappable.end - mappable.start,
+            };
+            ServerRegion {
+                region_info: vfio_region_info {
+                    argsz: size_of::<vfio_region_info>() as u32,
+                    flags,
+                    index,
+                    size,
+                    offset: file.map_or(0, |(_, start)| start),
+                    ..Default::default()
+                },
+                // The server sends a file with such areas only.
+                sparse_areas: file.iter().map(|_| SparseArea { area }).collect(),
+                mmap_fd: file.map(|(fd, _)| fd.as_raw_fd()),
+            }
         };
-        let area = vfio_region_sparse_mmap_area { offset: from, size: size - from };
-        ServerRegion {
-            region_info: vfio_region_info {
-                argsz: size_of::<vfio_region_info>() as u32,
-                flags,
-                index,
-                size,
-                ..Default::default()
-            },
-            // The server sends a file with such areas only.
-            sparse_areas: file.iter().map(|_| SparseArea { area }).collect(),
-            mmap_fd: file.map(|fd| fd.as_raw_fd()),
-        }
-    };
-    (BAR0..=FB_REGION).map(region).collect()
+        (BAR0..=FB_REGION.0).map(region).collect()
+    }
+
+    /// The client has gone: nobody watches, and nobody is told.
+    pub(super) fn disconnected(&self) {
+        self.mock.disconnected();
+    }
+
+    /// BAR 2: who it is and the size of its screen.
+    fn registers(&self) -> [u8; BAR2_LEN as usize] {
+        let mut bytes = [0; BAR2_LEN as usize];
+        let size = self.mock.native_size();
+        bytes[..4].copy_from_slice(&SIGNATURE);
+        bytes[4..8].copy_from_slice(&size.width.to_le_bytes());
+        bytes[8..12].copy_from_slice(&size.height.to_le_bytes());
+        bytes
+    }
 }
 
 /// Every interrupt: those of PCI, which the device has not, and the one that tells of frames.
 pub(super) fn irqs() -> Vec<IrqInfo> {
-    let none = |index| IrqInfo { index, flags: 0, count: 0 };
-    let wake = IrqInfo { index: WAKE, flags: VFIO_IRQ_INFO_EVENTFD, count: 1 };
-    (0..WAKE).map(none).chain([wake]).collect()
+    let irq = |index| match index == FB_IRQ.0 {
+        true => IrqInfo { index, flags: VFIO_IRQ_INFO_EVENTFD, count: 1 },
+        false => IrqInfo { index, flags: 0, count: 0 },
+    };
+    (0..=FB_IRQ.0).map(irq).collect()
 }
 
-impl Backend {
-    pub(super) fn new(shared: Arc<Shared>, size: Size, [bar2, slots]: [&Memory; 2]) -> Self {
-        let part = |memory: &Memory| (Arc::clone(&memory.fd), memory.len);
-        let config = ConfigSpace::new(bar2.len);
-        Self { shared, config, size, bar2: part(bar2), slots: part(slots) }
-    }
-
-    /// The client has gone: nobody watches, and nobody is told.
-    pub(super) fn disconnected(&mut self) {
-        let mut state = self.shared.lock();
-        state.wake = None;
-        state.producer.disconnected();
-    }
-
-    /// BAR 0: who it is, what it shows, and how many frames it has drawn.
-    fn registers(&self) -> [u8; BAR0_LEN as usize] {
-        let mut bytes = [0; BAR0_LEN as usize];
-        let drawn = self.shared.lock().drawn;
-        bytes[..4].copy_from_slice(&SIGNATURE);
-        bytes[4..8].copy_from_slice(&self.size.width.to_le_bytes());
-        bytes[8..12].copy_from_slice(&self.size.height.to_le_bytes());
-        bytes[16..24].copy_from_slice(&drawn.to_le_bytes());
-        bytes
-    }
+/// A BAR has a power of two of bytes; what is behind its memory reads as zero.
+fn bar_len(memory: &RegionInfo) -> u64 {
+    memory.size.next_power_of_two()
 }
 
 impl ServerBackend for Backend {
     fn region_read(&mut self, region: u32, offset: u64, data: &mut [u8]) -> Result<()> {
         match region {
+            BAR0 if offset < self.bar0.size => self.mock.read(&self.bar0, offset, data),
             BAR0 => {
-                let start = usize::try_from(offset).map_err(invalid)?;
-                let end = start.checked_add(data.len()).ok_or(Errno::INVAL)?;
-                data.copy_from_slice(self.registers().get(start..end).ok_or(Errno::INVAL)?);
+                data.fill(0);
+                Ok(())
             }
-            BAR2 => read_at(&self.bar2, offset, data)?,
-            PCI_CONFIG_REGION => self.config.read(offset, data).ok_or(Errno::INVAL)?,
-            FB_REGION => {
-                let producer = &self.shared.lock().producer;
-                if offset < producer.mappable().start {
-                    producer.read(offset, data).map_err(invalid)?;
-                } else {
-                    read_at(&self.slots, offset, data)?;
-                }
+            BAR2 => {
+                let bytes = self.registers();
+                let start = usize::try_from(offset).map_err(|_| Errno::INVAL)?;
+                let bytes = bytes.get(start..).and_then(|bytes| bytes.get(..data.len()));
+                data.copy_from_slice(bytes.ok_or(Errno::INVAL)?);
+                Ok(())
             }
+            PCI_CONFIG_REGION => return Ok(self.config.read(offset, data).ok_or(Errno::INVAL)?),
+            _ if region == FB_REGION.0 => self.mock.read(&self.fb, offset, data),
             _ => return Err(Errno::INVAL.into()),
         }
-        Ok(())
+        .map_err(refused)
     }
 
     fn region_write(&mut self, region: u32, offset: u64, data: &[u8]) -> Result<()> {
         match region {
-            BAR2 => {
-                let (file, len) = &self.bar2;
-                inside(offset, data.len(), *len)?;
-                pwrite(file, data, offset)?;
-            }
-            PCI_CONFIG_REGION => self.config.write(offset, data).ok_or(Errno::INVAL)?,
-            FB_REGION => {
-                self.shared.lock().producer.write(offset, data).map_err(invalid)?;
-                self.shared.written();
+            BAR0 if offset < self.bar0.size => self.mock.write(&self.bar0, offset, data),
+            BAR0 => Ok(()),
+            PCI_CONFIG_REGION => return Ok(self.config.write(offset, data).ok_or(Errno::INVAL)?),
+            _ if region == FB_REGION.0 => {
+                let written = self.mock.write(&self.fb, offset, data);
+                self.guest.unpark();
+                written
             }
             _ => return Err(Errno::INVAL.into()),
         }
-        Ok(())
+        .map_err(refused)
     }
 
     /// The device reads no memory of its guest's.
@@ -147,11 +159,11 @@ impl ServerBackend for Backend {
         Ok(())
     }
 
+    /// The guest's driver sets its mode again at once.
     fn reset(&mut self) -> Result<()> {
-        self.config = ConfigSpace::new(self.bar2.1);
-        self.shared.lock().producer.reset();
-        self.shared.written();
-        Ok(())
+        self.config = ConfigSpace::new(self.mock.config_space(), bar_len(&self.bar0));
+        self.mock.reset();
+        self.mock.set_mode(Some(self.mock.native_size()))
     }
 
     fn set_irqs(
@@ -160,32 +172,18 @@ impl ServerBackend for Backend {
         flags: u32,
         start: u32,
         count: u32,
-        mut fds: Vec<File>,
+        fds: Vec<File>,
     ) -> Result<()> {
         const EVENTFD: u32 = VFIO_IRQ_SET_ACTION_TRIGGER | VFIO_IRQ_SET_DATA_EVENTFD;
-        let wake = match (index, start, count) {
-            // Whoever takes an interrupt away that there is not has what it wants.
-            (index, _, 0) if index != WAKE => return Ok(()),
-            (WAKE, 0, 0) => None,
-            (WAKE, 0, 1) if flags & EVENTFD == EVENTFD => fds.pop(),
+        let eventfd = match (start, count, &fds[..]) {
+            (0, 0, _) => None,
+            (0, 1, [fd]) if flags & EVENTFD == EVENTFD => Some(fd.as_fd()),
             _ => return Err(Errno::INVAL.into()),
         };
-        self.shared.lock().wake = wake;
-        Ok(())
+        self.mock.set_eventfd(IrqIndex(index), eventfd).map_err(refused)
     }
 }
 
-fn inside(offset: u64, count: usize, len: u64) -> Result<()> {
-    let end = offset.checked_add(count as u64);
-    if end.is_some_and(|end| end <= len) { Ok(()) } else { Err(Errno::INVAL.into()) }
-}
-
-fn read_at((file, len): &(Arc<OwnedFd>, u64), offset: u64, data: &mut [u8]) -> Result<()> {
-    inside(offset, data.len(), *len)?;
-    let count = pread(file, &mut *data, offset)?;
-    if count == data.len() { Ok(()) } else { Err(Errno::IO.into()) }
-}
-
-fn invalid(_: impl std::error::Error) -> Error {
-    Errno::INVAL.into()
+fn refused(error: vfio_display::Error) -> Error {
+    error.errno().map_or(Errno::INVAL.into(), |errno| Error::from_raw_os_error(errno.raw()))
 }

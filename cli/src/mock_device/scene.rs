@@ -4,6 +4,7 @@
 use clap::ValueEnum;
 use vfio_display::geometry::{Rect, Size};
 use vfio_display::testing::card::Card;
+use vfio_display::testing::rows;
 
 /// What moves on the screen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -21,7 +22,7 @@ pub(crate) enum Scene {
 /// Pixels of a character of [`Scene::Typing`].
 const LETTER: Size = Size::new(8, 16);
 const PAPER: u32 = 0x00f4_f1ea;
-const INK: u32 = 0x0020_2428;
+const CURSOR: u32 = 0x0020_60a0;
 
 impl Scene {
     /// Whether there is a frame after the first one.
@@ -33,7 +34,7 @@ impl Scene {
     /// drew. Pixels are `0x00RRGGBB`, row by row.
     pub(super) fn draw(self, n: u64, size: Size, picture: &mut [u32], damage: &mut Vec<Rect>) {
         let all = Rect { x: 0, y: 0, width: size.width, height: size.height };
-        let rows = |rect: Rect| rect.y..rect.y + rect.height;
+        let lines = |rect: Rect| rect.y..rect.y + rect.height;
         let width = size.width as usize;
         match self {
             Self::Card | Self::Still => {
@@ -43,7 +44,7 @@ impl Scene {
                     // What moves between the last frame and this one.
                     Some(last) => damage.extend(Card::new(size, last).moving()),
                 }
-                for y in damage.iter().copied().flat_map(rows) {
+                for y in damage.iter().copied().flat_map(lines) {
                     let start = y as usize * width;
                     if let Some(row) = picture.get_mut(start..start + width) {
                         card.row(y, row);
@@ -52,8 +53,7 @@ impl Scene {
             }
             Self::Rows => {
                 for (y, row) in (0..).zip(picture.chunks_exact_mut(width)) {
-                    row.fill(row_color(n, y));
-                    row[0] = n as u32 & 0x00ff_ffff;
+                    rows::row(n as u32, y, row);
                 }
                 damage.push(all);
             }
@@ -68,7 +68,7 @@ impl Scene {
                         y: at(cell / columns, LETTER.height),
                         ..Rect { x: 0, y: 0, width: LETTER.width, height: LETTER.height }
                     };
-                    for y in rows(rect) {
+                    for y in lines(rect) {
                         let start = y as usize * width + rect.x as usize;
                         picture[start..start + rect.width as usize].fill(color);
                     }
@@ -80,17 +80,16 @@ impl Scene {
                     return;
                 }
                 // The cursor goes on, and leaves a letter of some kind.
-                put(n - 1, row_color(n, 0) & 0x003f_3f3f);
-                put(n, INK);
+                put(n - 1, ink(n));
+                put(n, CURSOR);
             }
         }
     }
 }
 
-/// The colour of row `y` in frame `n` of [`Scene::Rows`]: another one in each frame and each row.
-fn row_color(n: u64, y: u32) -> u32 {
-    let mixed = (n << 16 ^ u64::from(y)).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-    (mixed >> 40) as u32 & 0x00ff_ffff
+/// The colour of letter `n`: a dark one, another than its neighbours'.
+fn ink(n: u64) -> u32 {
+    (n.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 40) as u32 & 0x003f_3f3f
 }
 
 #[cfg(test)]

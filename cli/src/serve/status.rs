@@ -55,7 +55,7 @@ impl Status {
         &mut self,
         now: Instant,
         plane: Option<&Plane>,
-        kind: PlaneKind,
+        kind: Option<PlaneKind>,
         viewers: usize,
     ) {
         let Some(since) = self.since else { return };
@@ -83,9 +83,10 @@ impl Status {
         &self,
         passed: Duration,
         plane: Option<&Plane>,
-        kind: PlaneKind,
+        kind: Option<PlaneKind>,
         viewers: usize,
     ) -> String {
+        let kind = kind.map_or("capture".to_owned(), |kind| kind.to_string());
         let screen = match plane {
             Some(plane) => format!("{} {} {kind}", plane.size, plane.fourcc),
             None if self.off => "no signal".to_owned(),
