@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
 //! Everything that a device's display offers, found without changing anything.
 
-use crate::device::{GfxDevice, PlaneKind, PlaneType};
+use crate::device::{GfxDevice, PlaneKind, PlaneType, RegionIndex};
 use crate::display::{Display, Look, kinds};
 use crate::edid::EdidRegisters;
 use crate::error::{Error, Result};
+use crate::fb_region;
 use crate::plane::{Plane, PlaneState};
 use crate::quirk::{self, Quirk};
 use crate::region::{self, RegionInfo};
@@ -18,7 +19,9 @@ const TRIES: u32 = 4;
 pub struct Survey {
     /// What the device says of itself.
     pub device: DeviceInfo,
-    /// Kinds of planes, at least one, the one that is looked at first.
+    /// The framebuffer region, which is used in place of plane queries where there is one.
+    pub fb_region: Option<RegionIndex>,
+    /// Kinds of planes, the one that is looked at first; at least one without such a region.
     pub kinds: Vec<PlaneKind>,
     /// Each plane, and what came of asking for it.
     pub planes: Vec<(PlaneType, Result<PlaneState>)>,
@@ -33,7 +36,8 @@ pub struct Survey {
 }
 
 impl Survey {
-    /// Asks `device` all there is to ask. One dma-buf is exported, if it shows one.
+    /// Asks `device` all there is to ask. One dma-buf is exported, if it shows one; one snapshot is
+    /// taken, if it has a framebuffer region.
     ///
     /// # Errors
     ///
@@ -42,10 +46,15 @@ impl Survey {
     /// [`device_info`]: crate::device::RegionDevice::device_info
     pub fn new<D: GfxDevice + ?Sized>(device: &D) -> Result<Self> {
         let info = device.device_info()?;
-        let kinds = kinds(device)?;
+        let fb_region = fb_region::find(device)?.map(|region| region.index);
+        let kinds = match kinds(device) {
+            Err(Error::NoDisplay { .. }) if fb_region.is_some() => Vec::new(),
+            kinds => kinds?,
+        };
         let regions = region::all(device)?;
         let mut survey = Self {
             device: info,
+            fb_region,
             planes: Vec::new(),
             picture: None,
             edid: None,
@@ -53,8 +62,12 @@ impl Survey {
             regions,
             kinds,
         };
-        survey.look_at_planes(device);
-        survey.look_at_picture(device);
+        if fb_region.is_some() {
+            survey.look_at_snapshot(device);
+        } else {
+            survey.look_at_planes(device);
+            survey.look_at_picture(device);
+        }
         survey.look_at_edid(device);
         Ok(survey)
     }
@@ -65,6 +78,20 @@ impl Survey {
             Ok(PlaneState::Live(plane)) if plane.plane_type == PlaneType::Primary => Some(plane),
             _ => None,
         })
+    }
+
+    fn look_at_snapshot<D: GfxDevice + ?Sized>(&mut self, device: &D) {
+        let look = |mut display: Display<&D>| {
+            Ok(match display.look()? {
+                Look::Live(plane, _) => PlaneState::Live(plane),
+                Look::Off => PlaneState::Off,
+                Look::Held(error, _) => PlaneState::Transient(error),
+                Look::Gone(error) => PlaneState::Gone(error),
+            })
+        };
+        let state = Display::new(device).and_then(look);
+        self.picture = matches!(state, Ok(PlaneState::Live(_))).then_some(Ok(()));
+        self.planes.push((PlaneType::Primary, state));
     }
 
     fn look_at_planes<D: GfxDevice + ?Sized>(&mut self, device: &D) {

@@ -30,7 +30,8 @@ fn as_text(dev: &str, driver: Option<&str>, survey: &Survey) -> String {
     if let Some(driver) = driver {
         row("driver", driver);
     }
-    let kinds: Vec<String> = survey.kinds.iter().map(|kind| format!("{kind} planes")).collect();
+    let mut kinds: Vec<String> = survey.kinds.iter().map(|kind| format!("{kind} planes")).collect();
+    kinds.extend(survey.fb_region.map(|index| format!("snapshots in region {index}")));
     row("offers", &kinds.join(", "));
     for (plane_type, state) in &survey.planes {
         row(&plane_type.to_string(), &plane_words(state));
@@ -146,6 +147,7 @@ fn as_json(dev: &str, driver: Option<&str>, survey: &Survey) -> Value {
     json!({
         "device": dev,
         "driver": driver,
+        "fb_region": survey.fb_region.map(|index| index.0),
         "kinds": survey.kinds.iter().map(ToString::to_string).collect::<Vec<_>>(),
         "planes": planes,
         "picture": picture,

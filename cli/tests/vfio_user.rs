@@ -9,14 +9,16 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::time::{Duration, Instant};
 
 use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd, poll};
+use rustix::process::Signal;
 use serde_json::{Value, json};
-use support::{MockDevice, Qemu, stderr, vfio_display, wait_for};
+use support::{MockDevice, Qemu, Serve, Viewer, assert_same, shot, stderr, vfio_display, wait_for};
 use vfio_display::Mapping;
 use vfio_display::device::{IrqIndex, RegionDevice as _, RegionIndex};
 use vfio_display::error::{Error, Gone};
 use vfio_display::geometry::Size;
 use vfio_display::region::{Capability, RegionFlags, RegionInfo};
 use vfio_display::testing::card::Card;
+use vfio_display::testing::rows;
 use vfio_display::vfio_user::VfioUser;
 
 const SIZE: Size = Size::new(320, 200);
@@ -293,4 +295,73 @@ fn an_unmodified_qemu_takes_it() {
     let row = 100 * SIZE.width as usize;
     let words = qemu.physical_words(picture + 4 * row as u64, SIZE.width as usize);
     assert!(words == Card::new(SIZE, 0).picture()[row..row + SIZE.width as usize]);
+}
+
+#[test]
+fn a_shot_is_the_picture() {
+    let mut device = MockDevice::start(&STILL);
+    let (size, picture) = shot(&device.dev());
+    assert_eq!(size, SIZE);
+    assert_same(SIZE, &Card::new(SIZE, 0).picture(), &picture);
+
+    let probe = vfio_display(&["probe", &device.dev(), "--json"]);
+    assert!(probe.status.success(), "{}", stderr(&probe));
+    let probe: Value = serde_json::from_slice(&probe.stdout).expect("JSON");
+    assert_eq!(probe["fb_region"], 9);
+    assert_eq!(probe["picture"]["readable"], true);
+    assert_eq!(probe["planes"]["primary"]["width"], SIZE.width);
+
+    device.kill();
+    let gone = vfio_display(&["shot", &device.dev(), "-o", "-"]);
+    assert_eq!(gone.status.code(), Some(3), "{}", stderr(&gone));
+}
+
+/// Waits for a whole picture of the scene `rows`, of another frame.
+fn until_newer(viewer: &mut Viewer, than: Option<u32>) -> u32 {
+    let mut found = None;
+    viewer.until("a whole picture", |viewer| {
+        let frame = viewer.pixels[0] & 0x00ff_ffff;
+        let mut expected = vec![0; viewer.size.width as usize];
+        let mut picture = (0..).zip(viewer.pixels.chunks_exact(expected.len()));
+        let whole = picture.all(|(y, row)| {
+            rows::row(frame, y, &mut expected);
+            row.iter().zip(&expected).all(|(pixel, is)| pixel & 0x00ff_ffff == *is)
+        });
+        found = (whole && Some(frame) != than).then_some(frame);
+        found.is_some()
+    });
+    found.expect("waited for")
+}
+
+#[test]
+fn a_viewer_sees_whole_frames_and_outlives_the_device() {
+    const ROWS: [&str; 4] = ["--size", "320x200", "--scene", "rows"];
+    let mut device = MockDevice::start(&ROWS);
+    let mut serve = Serve::at_any_port(&device.dev(), &["--reattach"]);
+    let mut viewer = serve.viewer();
+    let mut last = until_newer(&mut viewer, None);
+    for _ in 0..5 {
+        last = until_newer(&mut viewer, Some(last));
+    }
+    device.kill();
+    device.restart(&ROWS);
+    for _ in 0..5 {
+        last = until_newer(&mut viewer, Some(last));
+    }
+    device.kill();
+    serve.signal(Signal::INT);
+    let (status, told) = serve.ended();
+    assert!(status.success(), "{status}: {told}");
+    assert!(told.contains("waiting for it to come back"), "{told}");
+}
+
+#[test]
+fn without_being_asked_to_wait_serve_ends_with_the_device() {
+    let mut device = MockDevice::start(&["--size", "320x200"]);
+    let mut serve = Serve::at_any_port(&device.dev(), &[]);
+    let _viewer = serve.viewer();
+    device.kill();
+    let (status, told) = serve.ended();
+    assert_eq!(status.code(), Some(10), "{told}");
+    assert!(told.contains("its server closed the connection"), "{told}");
 }
