@@ -230,7 +230,7 @@ fn the_cursor_has_its_shape_its_place_and_its_hotspot() {
     watched.poll();
     assert_eq!(watched.sink.cursor, None);
 
-    let shape: Vec<u32> = (0..32 * 16).map(|n| 0xff00_0000 | n * 77).collect();
+    let shape: Vec<u32> = (0..32 * 16).map(|n| 0xff00_0000 | (n * 77)).collect();
     guest.set_cursor(Size::new(32, 16), Some(Point::new(3, 4)), &shape).unwrap();
     guest.move_cursor(Point::new(-5, 700));
     watched.poll();
