@@ -24,6 +24,8 @@ use vfio_display::{Display, Error, Mapping, Poll, PollError, Result};
 const SIZE: Size = Size::new(320, 200);
 type Bytes = [u8; layout::PAGE_LEN];
 type Spoil = Box<dyn FnMut(&mut Bytes) + Send>;
+type PageSpoil = fn(&mut Bytes);
+type EntrySpoil = fn(&mut [u8]);
 
 /// A device whose page and whose region's description are spoilt on their way to the consumer.
 struct Spoilt {
@@ -233,7 +235,7 @@ fn a_later_minor_version_is_read_for_what_is_known() {
 
 #[test]
 fn what_never_changes_is_watched() {
-    let spoils: [(fn(&mut Bytes), usize); 4] = [
+    let spoils: [(PageSpoil, usize); 4] = [
         (|p| layout::MAGIC.put(p, 0), 0),
         (|p| layout::PLANES.0.put(p, 0x108), 0x10),
         (|p| slot::BYTES.put(slot_entry(p, 1), 0), 0x1fa),
@@ -318,7 +320,7 @@ fn done(page: &mut Bytes, spoil: fn(&mut [u8])) {
 
 #[test]
 fn a_capture_that_can_not_be_is_held() {
-    let cases: &[(fn(&mut [u8]), &str)] = &[
+    let cases: &[(EntrySpoil, &str)] = &[
         (|e| slot::WIDTH.put(e, 0), "plane 0: size 0x200 is not within 1x1 and 16384x16384"),
         (|e| slot::HEIGHT.put(e, 16385), "plane 0: size 320x16385 is not within"),
         (|e| slot::STRIDE.put(e, 1279), "stride of 1279 bytes is less than a row of 320 pixels"),
@@ -479,7 +481,7 @@ fn a_plane_without_captures_is_read_where_it_is_said_to_be() {
     assert_eq!(watched.poll().unwrap(), Poll::Shown(SIZE));
     assert_eq!(watched.sink.picture().pixels()[..2], [0xffff_ffff, 0xff00_0000]);
 
-    let cases: [(fn(&mut [u8]), &str); 3] = [
+    let cases: [(EntrySpoil, &str); 3] = [
         (|e| plane::OFFSET.put(e, u64::MAX - 10), "bytes at 0xfffffffffffffff5, does not fit"),
         (|e| plane::BYTES.put(e, 1 << 40), "plane 0, 0x10000000000 bytes at 0x0, does not fit"),
         (|e| plane::WIDTH.put(e, 321), "stride of 1280 bytes is less than a row of 321 pixels"),
