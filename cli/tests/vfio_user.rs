@@ -307,9 +307,9 @@ fn a_shot_is_the_picture() {
     let probe = vfio_display(&["probe", &device.dev(), "--json"]);
     assert!(probe.status.success(), "{}", stderr(&probe));
     let probe: Value = serde_json::from_slice(&probe.stdout).expect("JSON");
-    assert_eq!(probe["fb_region"], 9);
+    assert_eq!(probe["framebuffer_region"]["region"], 9);
+    assert_eq!(probe["framebuffer_region"]["planes"][0]["width"], SIZE.width);
     assert_eq!(probe["picture"]["readable"], true);
-    assert_eq!(probe["planes"]["primary"]["width"], SIZE.width);
 
     device.kill();
     let gone = vfio_display(&["shot", &device.dev(), "-o", "-"]);

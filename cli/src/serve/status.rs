@@ -88,7 +88,10 @@ impl Status {
     ) -> String {
         let kind = kind.map_or("capture".to_owned(), |kind| kind.to_string());
         let screen = match plane {
-            Some(plane) => format!("{} {} {kind}", plane.size, plane.fourcc),
+            Some(plane) => {
+                let kind = kind.map_or("captures".into(), |kind| kind.to_string());
+                format!("{} {} {kind}", plane.size, plane.fourcc)
+            }
             None if self.off => "no signal".to_owned(),
             None => "no picture yet".to_owned(),
         };
