@@ -86,7 +86,6 @@ impl Status {
         kind: Option<PlaneKind>,
         viewers: usize,
     ) -> String {
-        let kind = kind.map_or("capture".to_owned(), |kind| kind.to_string());
         let screen = match plane {
             Some(plane) => {
                 let kind = kind.map_or("captures".into(), |kind| kind.to_string());
