@@ -12,14 +12,15 @@ use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd, poll};
 use rustix::process::Signal;
 use serde_json::{Value, json};
 use support::{MockDevice, Qemu, Serve, Viewer, assert_same, shot, stderr, vfio_display, wait_for};
-use vfio_display::Mapping;
 use vfio_display::device::{IrqIndex, RegionDevice as _, RegionIndex};
 use vfio_display::error::{Error, Gone};
 use vfio_display::geometry::Size;
 use vfio_display::region::{Capability, RegionFlags, RegionInfo};
+use vfio_display::testing::Recorder;
 use vfio_display::testing::card::Card;
 use vfio_display::testing::rows;
 use vfio_display::vfio_user::VfioUser;
+use vfio_display::{Display, Mapping, Picture, Poll};
 
 const SIZE: Size = Size::new(320, 200);
 const STILL: [&str; 4] = ["--size", "320x200", "--scene", "still"];
@@ -353,6 +354,50 @@ fn a_viewer_sees_whole_frames_and_outlives_the_device() {
     let (status, told) = serve.ended();
     assert!(status.success(), "{status}: {told}");
     assert!(told.contains("waiting for it to come back"), "{told}");
+}
+
+/// A thousand frames of full size, from a guest that draws as fast as it can.
+#[test]
+#[ignore = "takes a minute and the whole machine: cargo xtask test"]
+fn no_frame_of_a_device_process_is_torn_and_its_memory_is() {
+    const FRAMES: u32 = 1000;
+    let size = Size::new(1920, 1080);
+    let device = MockDevice::start(&["--size", "1920x1080", "--scene", "rows", "--fps", "0"]);
+    let client = device.client();
+    let start = Instant::now();
+    let mut display = Display::new(&client).unwrap();
+    display.set_rate(1000);
+    display.watch(start);
+    let mut sink = Recorder::new();
+    let (mut shown, mut last) = (0, 0);
+    while shown < FRAMES {
+        assert!(start.elapsed() < Duration::from_secs(300), "{shown} frames");
+        if display.poll(Instant::now(), &mut sink).unwrap() != Poll::Shown(size) {
+            continue;
+        }
+        let frame = rows::frame_of(sink.picture()).expect("a whole frame");
+        assert!(frame > last || shown == 0, "frame {frame} after {last}");
+        (shown, last) = (shown + 1, frame);
+    }
+    println!("{FRAMES} whole frames of {size} in {:.1?}, of {last}", start.elapsed());
+
+    // The same memory, copied without asking, while somebody watches.
+    let bar0 = region(&client, 0);
+    let bytes = size.area() * 4;
+    let mapping = client.map(&bar0, 0, bytes).unwrap();
+    let torn = (0..1000).find(|_| {
+        let mut copy = vec![0; bytes as usize];
+        assert!(mapping.copy_out(0, &mut copy));
+        let mut picture = Picture::new(size);
+        let rows = picture.rows_mut().zip(copy.chunks_exact(size.width as usize * 4));
+        for (pixels, row) in rows {
+            for (pixel, bytes) in pixels.iter_mut().zip(row.as_chunks().0) {
+                *pixel = u32::from_le_bytes(*bytes);
+            }
+        }
+        rows::frame_of(&picture).is_err()
+    });
+    assert!(torn.is_some(), "a plain copy tears");
 }
 
 #[test]

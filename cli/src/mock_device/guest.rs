@@ -80,8 +80,10 @@ impl Guest {
             for y in rect.y..rect.y + rect.height {
                 let at = y as usize * size.width as usize + rect.x as usize;
                 let pixels = &self.picture[at..at + rect.width as usize];
-                self.row.clear();
-                self.row.extend(pixels.iter().flat_map(|pixel| pixel.to_le_bytes()));
+                self.row.resize(4 * pixels.len(), 0);
+                for (bytes, pixel) in self.row.chunks_exact_mut(4).zip(pixels) {
+                    bytes.copy_from_slice(&pixel.to_le_bytes());
+                }
                 let inside = self.memory.copy_in(4 * at, &self.row);
                 debug_assert!(inside, "{rect:?} lies in {size}");
             }
