@@ -9,12 +9,14 @@ mod call;
 mod errno;
 
 use std::fmt;
+use std::time::Duration;
 
 pub use self::call::Call;
 pub use self::errno::Errno;
 
 use crate::device::{DmabufId, RegionIndex};
 use crate::edid::EdidError;
+use crate::fb_region::FbRegionError;
 use crate::format::{Fourcc, Modifier, unsupported_name};
 use crate::plane::PlaneError;
 use crate::region::RegionError;
@@ -101,6 +103,13 @@ pub enum Error {
     #[cfg(feature = "ramfb")]
     #[error("boot display: {0}")]
     Ramfb(#[from] crate::ramfb::RamfbError),
+    /// A vfio-user server broke the protocol.
+    #[cfg(feature = "vfio-user")]
+    #[error("vfio-user server: {0}")]
+    Protocol(#[from] crate::vfio_user::ProtocolError),
+    /// The device's framebuffer region is not what it has to be, or not just now.
+    #[error("framebuffer region: {0}")]
+    FbRegion(#[from] FbRegionError),
     /// The device, or the process that it was borrowed from, is no longer there.
     #[error("the device is gone: {0}")]
     Gone(Gone),
@@ -124,6 +133,7 @@ impl Error {
         let (call, errno) = match self {
             Self::Refused { call, errno } => (call, errno),
             Self::Edid(EdidError::Step { error, .. }) => return error.is_transient(),
+            Self::FbRegion(error) => return !error.is_lasting(),
             _ => return false,
         };
         let errno = E::from_raw_os_error(errno.raw());
@@ -141,6 +151,8 @@ impl Error {
         use rustix::io::Errno as E;
         match self {
             Self::Gone(_) => true,
+            #[cfg(feature = "vfio-user")]
+            Self::Protocol(_) => true,
             Self::Refused { errno, .. } => {
                 matches!(E::from_raw_os_error(errno.raw()), E::NODEV | E::NXIO)
             }
@@ -168,12 +180,27 @@ pub enum Gone {
         /// Its process id.
         pid: u32,
     },
+    /// The process that serves the device closed the connection.
+    Closed,
+    /// The process that serves the device did not answer in time.
+    Silent {
+        /// How long it was waited for.
+        timeout: Duration,
+    },
+    /// The connection to the process that serves the device does not work.
+    Broken {
+        /// What the kernel said.
+        errno: Errno,
+    },
 }
 
 impl fmt::Display for Gone {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Exited { pid } => write!(f, "process {pid}, which had it open, has exited"),
+            Self::Closed => f.write_str("its server closed the connection"),
+            Self::Silent { timeout } => write!(f, "its server did not answer within {timeout:?}"),
+            Self::Broken { errno } => write!(f, "the connection to its server: {errno}"),
         }
     }
 }

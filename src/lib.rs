@@ -16,6 +16,7 @@
 //! - [`dmabuf`], [`convert`], [`damage`]: pixels, in 15 formats, and what of them changed.
 //! - [`frame`], [`sink`], [`input`]: the seam above, and the way back.
 //! - [`Display`]: all of it behind [`poll`](Display::poll), at times that [`schedule`] tells.
+//! - `vfio_user`: a device in another process, behind a socket.
 //! - `ramfb`, `dirty_log`: the boot display, in guest memory, and what a guest's CPUs drew there.
 //! - [`survey`], [`quirk`]: for authors of drivers. `host`: for a command. `testing`: for tests.
 //!
@@ -42,9 +43,10 @@
 //!
 //! None is on by default. `vfio-ioctls` lends the fd of a `VfioDevice`, `host` lists, opens and
 //! borrows devices, `kvm` attaches those to a KVM VFIO device and reads KVM's dirty log, `ramfb` is
-//! the boot display, `testing` is the mock.
+//! the boot display, `vfio-user` attaches devices of other processes, `testing` is the mock.
 
 mod blit;
+mod capture;
 pub mod convert;
 mod cursor;
 pub mod damage;
@@ -55,6 +57,7 @@ pub mod display;
 pub mod dmabuf;
 pub mod edid;
 pub mod error;
+pub mod fb_region;
 pub mod format;
 pub mod frame;
 pub mod geometry;
@@ -76,6 +79,8 @@ mod sys;
 #[cfg(feature = "testing")]
 pub mod testing;
 pub mod uapi;
+#[cfg(feature = "vfio-user")]
+pub mod vfio_user;
 
 pub use crate::blit::Detection;
 pub use crate::display::{Display, Look, Poll, PollError};

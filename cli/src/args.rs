@@ -8,8 +8,11 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
 
-use crate::dev::Dev;
+use vfio_display::geometry::Size;
+
+use crate::dev::{Dev, MOCK_SIZE};
 use crate::exit;
+use crate::mock_device::scene::Scene;
 use crate::output::Format;
 
 /// See the screen of a VFIO device: a vGPU, an mdev, a device of a VMM that is already running.
@@ -35,6 +38,7 @@ pub(crate) enum Command {
     Probe(Probe),
     Shot(Shot),
     Serve(Serve),
+    MockDevice(MockDevice),
 }
 
 /// List displays: of running VMMs, of mdev devices, and what more can be created
@@ -115,6 +119,10 @@ pub(crate) struct Serve {
     #[arg(long)]
     pub(crate) resize: bool,
 
+    /// When the device goes, wait for it to come back, and keep the viewers
+    #[arg(long)]
+    pub(crate) reattach: bool,
+
     /// Take no keys and no pointer from viewers
     #[arg(long)]
     pub(crate) view_only: bool,
@@ -122,6 +130,32 @@ pub(crate) struct Serve {
     /// Write raw video as well, 4 bytes a pixel (bgr0); a change of size begins a new file
     #[arg(long, value_name = "FILE")]
     pub(crate) record: Option<PathBuf>,
+}
+
+/// Serve a device with a framebuffer region by vfio-user, for a VMM or for DEV vfio-user:PATH
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  vfio-display mock-device --socket /tmp/gpu.sock &
+  vfio-display shot vfio-user:/tmp/gpu.sock -o screen.png
+  qemu-system-x86_64 -device '{\"driver\":\"vfio-user-pci\",\"socket\":{\"type\":\"unix\",\"path\":\"/tmp/gpu.sock\"}}' …
+  cloud-hypervisor --user-device socket=/tmp/gpu.sock …")]
+pub(crate) struct MockDevice {
+    /// Where clients connect, one at a time
+    #[arg(long, value_name = "PATH")]
+    pub(crate) socket: PathBuf,
+
+    /// What the device's guest draws
+    #[arg(long, value_enum, default_value_t = Scene::Card)]
+    pub(crate) scene: Scene,
+
+    /// Size of the screen
+    #[arg(long, value_name = "WxH", default_value_t = MOCK_SIZE, value_parser = crate::dev::size)]
+    pub(crate) size: Size,
+
+    /// Frames per second at most, however many are asked for; 0 for no such limit
+    #[arg(long, value_name = "N", default_value_t = 60)]
+    pub(crate) fps: u32,
 }
 
 /// Where a server listens.
@@ -149,7 +183,8 @@ impl FromStr for Address {
 #[derive(Debug, Args)]
 pub(crate) struct Device {
     /// The device: an mdev's UUID, a PCI address, the sysfs path of either, pid:PID[/N] for the
-    /// N-th display of a running VMM, or mock[:PERSONALITY][:WxH]
+    /// N-th display of a running VMM, vfio-user:PATH for the socket of a vfio-user server, or
+    /// mock[:PERSONALITY][:WxH]
     #[arg(value_name = "DEV")]
     pub(crate) dev: Dev,
 

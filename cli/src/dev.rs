@@ -3,6 +3,7 @@
 
 use std::fmt;
 use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use tracing::{info, warn};
@@ -10,17 +11,27 @@ use vfio_display::device::GfxDevice;
 use vfio_display::geometry::Size;
 use vfio_display::host::{Host, HostError, OnConflict, Reached, Target};
 use vfio_display::testing::{Mock, Personality};
+use vfio_display::vfio_user::{TIMEOUT, VfioUser};
+use vfio_display::{Error, error};
 
 use crate::args::Device;
 use crate::exit::{Failure, Status};
 
 /// Size of the mock's screen where none is asked for.
-const MOCK_SIZE: Size = Size::new(1024, 768);
+pub(crate) const MOCK_SIZE: Size = Size::new(1024, 768);
+
+/// What a vfio-user server's socket is named with.
+const PREFIX: &str = "vfio-user:";
 
 /// The name of a device.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Dev {
-    Mock { personality: Personality, size: Size },
+    Mock {
+        personality: Personality,
+        size: Size,
+    },
+    /// The socket of a vfio-user server.
+    VfioUser(PathBuf),
     Host(Target),
 }
 
@@ -39,6 +50,7 @@ impl Device {
     pub(crate) fn open(&self) -> Result<OpenDevice, Failure> {
         let target = match &self.dev {
             Dev::Mock { personality, size } => return open_mock(*personality, *size),
+            Dev::VfioUser(path) => return attach(path),
             Dev::Host(target) => target,
         };
         let on_conflict = if self.force { OnConflict::Force } else { OnConflict::Refuse };
@@ -91,10 +103,30 @@ fn open_mock(personality: Personality, size: Size) -> Result<OpenDevice, Failure
     })
 }
 
+/// A device that another process serves.
+fn attach(path: &Path) -> Result<OpenDevice, Failure> {
+    let device = VfioUser::connect(path, TIMEOUT).map_err(|error| {
+        let mut failure = Failure::from(error.clone());
+        failure.message = format!("{PREFIX}{}: {error}", path.display());
+        if let Error::Gone(error::Gone::Silent { .. }) = error {
+            failure.status = Status::Busy;
+            failure = failure.hint("most vfio-user servers serve one client at a time");
+        }
+        failure
+    })?;
+    Ok(OpenDevice {
+        gfx: Box::new(device),
+        driver: Some("vfio-user server".into()),
+        exited: None,
+        mock: None,
+    })
+}
+
 impl fmt::Display for Dev {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Mock { personality, size } => write!(f, "mock:{personality}:{size}"),
+            Self::VfioUser(path) => write!(f, "{PREFIX}{}", path.display()),
             Self::Host(target) => target.fmt(f),
         }
     }
@@ -104,10 +136,15 @@ impl FromStr for Dev {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
+        match text.strip_prefix(PREFIX) {
+            Some("") => return Err("vfio-user:PATH wants the path of a socket".into()),
+            Some(path) => return Ok(Self::VfioUser(path.into())),
+            None => {}
+        }
         let mut parts = text.split(':');
         if parts.next() != Some("mock") {
-            let mock = "or mock[:PERSONALITY][:WxH]";
-            return text.parse().map(Self::Host).map_err(|error| format!("{error}, {mock}"));
+            let others = "vfio-user:PATH, or mock[:PERSONALITY][:WxH]";
+            return text.parse().map(Self::Host).map_err(|error| format!("{error}, {others}"));
         }
         let (mut personality, mut size) = (None, None);
         for part in parts {
@@ -125,6 +162,11 @@ impl FromStr for Dev {
             size: size.unwrap_or(MOCK_SIZE),
         })
     }
+}
+
+/// Reads `WxH`.
+pub(crate) fn size(text: &str) -> Result<Size, String> {
+    parse_size(text).unwrap_or_else(|| Err("a size is WxH, as 1024x768".into()))
 }
 
 /// Reads `WxH`; `None` where the text is nothing of the kind.
@@ -180,11 +222,20 @@ mod tests {
     }
 
     #[test]
+    fn a_socket_is_named_by_its_path() {
+        let dev: Dev = "vfio-user:run/a:b.sock".parse().unwrap();
+        assert_eq!(dev, Dev::VfioUser("run/a:b.sock".into()));
+        assert_eq!(dev.to_string(), "vfio-user:run/a:b.sock");
+    }
+
+    #[test]
     fn a_wrong_name_is_told_what_there_is() {
         for (text, told) in [
             ("mock:no-such", "there are well-behaved"),
             ("mock:640x480:mdpy", "a mock is mock[:PERSONALITY][:WxH]"),
             ("mock:1x1", "1x1: a side of the mock's screen has 64..=16384 pixels"),
+            ("vfio-user:", "wants the path of a socket"),
+            ("vfio-user", "vfio-user:PATH, or mock"),
             ("nonsense", "or mock[:PERSONALITY][:WxH]"),
             ("pid:x", "or mock[:PERSONALITY][:WxH]"),
         ] {

@@ -4,6 +4,8 @@
 use std::fmt;
 use std::process::ExitCode;
 
+use vfio_display::error::Call;
+
 /// How the command ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Status {
@@ -110,6 +112,12 @@ impl From<vfio_display::Error> for Failure {
     fn from(error: vfio_display::Error) -> Self {
         use vfio_display::Error as E;
         let status = match &error {
+            E::Protocol(_) => Status::Nonsense,
+            E::Refused { call: Call::Connect, errno } => match errno.name() {
+                Some("ENOENT" | "ECONNREFUSED") => Status::NotFound,
+                Some("EACCES" | "EPERM") => Status::NotPermitted,
+                _ => Status::Failed,
+            },
             _ if error.is_gone() => Status::Gone,
             E::NoDisplay { .. } => Status::NoDisplay,
             E::Conflict { .. } => Status::Conflict,

@@ -8,6 +8,7 @@ mod args;
 mod dev;
 mod exit;
 mod list;
+mod mock_device;
 mod output;
 mod probe;
 mod serve;
@@ -35,6 +36,7 @@ fn main() -> ExitCode {
         Command::List(list) => list::run(list, cli.json),
         Command::Probe(probe) => probe::run(probe, cli.json),
         Command::Shot(shot) => shot::run(shot, cli.json),
+        Command::MockDevice(mock) => mock_device::run(mock, cli.json),
         Command::Serve(serve) => serve::run(serve, cli.json),
     };
     match done {

@@ -44,13 +44,16 @@ const PORTS: u16 = 100;
 /// a look or two after each change of mode.
 const HELD: Duration = Duration::from_secs(1);
 
+/// Between two tries to open a device that went.
+const REATTACH: Duration = Duration::from_millis(250);
+
 pub(crate) fn run(args: &Serve, json: bool) -> Result<(), Failure> {
     let signals = signals().map_err(|error| failed("signals can't be caught", error))?;
     let recorder = args.record.as_deref().map(|path| Recorder::new(path, args.fps)).transpose()?;
     let device = args.device.open()?;
     let guest = device.mock.map(Guest::start).transpose().map_err(|e| failed("the mock", e))?;
-    let mut display = Display::new(device.gfx)?;
-    display.set_rate(args.fps);
+    let recording = recorder.is_some();
+    let display = display(device.gfx, args.fps, recording)?;
 
     let dev = args.device.dev.to_string();
     let back = Back::new(guest, &dev).map_err(|error| failed("an eventfd", error))?;
@@ -73,11 +76,6 @@ pub(crate) fn run(args: &Serve, json: bool) -> Result<(), Failure> {
         say(&told)?;
     }
 
-    let recording = recorder.is_some();
-    if recording {
-        // Each picture of a recording is exact, also where little changes.
-        display.set_detection(Detection::Verified);
-    }
     let mut serving = Serving {
         display,
         sinks: Sinks::new(server, recorder),
@@ -92,13 +90,39 @@ pub(crate) fn run(args: &Serve, json: bool) -> Result<(), Failure> {
         watched: false,
         recording,
     };
-    let ended = serving.run();
+    let mut ended = serving.run();
+    while let Err(gone) = &ended
+        && gone.status == Status::Gone
+        && args.reattach
+    {
+        serving.tell(Some(format!("{}; waiting for it to come back", gone.message)));
+        ended = match serving.reattach(args) {
+            Ok(true) => serving.run(),
+            Ok(false) => Ok(()),
+            Err(failure) => Err(failure),
+        };
+    }
     serving.status.clear();
     let gone = ended.as_ref().is_err_and(|failure| failure.status == Status::Gone);
     if !gone && let Err(error) = serving.display.settle() {
         warn!("{dev}: {error}");
     }
     ended
+}
+
+/// The display of a device, as the loop wants it.
+fn display(
+    gfx: Box<dyn GfxDevice>,
+    fps: u32,
+    recording: bool,
+) -> Result<Display<Box<dyn GfxDevice>>, Failure> {
+    let mut display = Display::new(gfx)?;
+    display.set_rate(fps);
+    if recording {
+        // Each picture of a recording is exact, also where little changes.
+        display.set_detection(Detection::Verified);
+    }
+    Ok(display)
 }
 
 /// All that a loop turns around.
@@ -163,6 +187,32 @@ impl Serving {
                 Woken::Exit => return Err(self.gone()),
             }
         }
+    }
+
+    /// Opens the device again once that works; not where a signal asks for the end before.
+    fn reattach(&mut self, args: &Serve) -> Result<bool, Failure> {
+        let device = loop {
+            let pause = timespec(REATTACH);
+            match poll(&mut [PollFd::new(&self.signals, PollFlags::IN)], Some(&pause)) {
+                Ok(0) | Err(rustix::io::Errno::INTR) => {}
+                Ok(_) => return Ok(false),
+                Err(errno) => return Err(failed("waiting", errno.into())),
+            }
+            match args.device.open() {
+                Ok(device) => break device,
+                Err(failure) => match failure.status {
+                    Status::NotFound | Status::Busy | Status::Gone => {}
+                    _ => return Err(failure),
+                },
+            }
+        };
+        self.display = display(device.gfx, args.fps, self.recording)?;
+        self.exited = device.exited;
+        self.held = None;
+        if self.watched {
+            self.display.watch(Instant::now());
+        }
+        Ok(true)
     }
 
     /// What became of the device, in its own words where it has some.
@@ -249,7 +299,7 @@ impl Serving {
 }
 
 /// A stream that can be read once the command is told to end.
-fn signals() -> io::Result<UnixStream> {
+pub(crate) fn signals() -> io::Result<UnixStream> {
     let (reader, writer) = UnixStream::pair()?;
     pipe::register(SIGINT, writer.try_clone()?)?;
     pipe::register(SIGTERM, writer)?;
@@ -295,7 +345,7 @@ fn timespec(duration: Duration) -> Timespec {
     duration.try_into().unwrap_or(Timespec { tv_sec: i64::MAX, tv_nsec: 0 })
 }
 
-fn failed(what: &str, error: io::Error) -> Failure {
+pub(crate) fn failed(what: &str, error: io::Error) -> Failure {
     Failure::new(Status::Failed, format!("{what}: {error}"))
 }
 

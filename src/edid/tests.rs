@@ -56,12 +56,12 @@ fn the_base_block_says_what_the_standard_asks_for() {
 #[test]
 fn extensions_are_those_that_are_needed_and_fit() {
     let (cta, display_id) = (0x02, 0x70);
-    assert_eq!(tags(&HD, 128), []);
-    assert_eq!(tags(&HD, 255), []);
+    assert_eq!(tags(&HD, 128), [0_u8; 0]);
+    assert_eq!(tags(&HD, 255), [0_u8; 0]);
     assert_eq!(tags(&HD, 256), [cta]);
     assert_eq!(tags(&HD, 1024), [cta]);
     let large = Edid::for_mode(Size::new(5120, 2880));
-    assert_eq!(tags(&large, 128), []);
+    assert_eq!(tags(&large, 128), [0_u8; 0]);
     assert_eq!(tags(&large, 256), [display_id]);
     assert_eq!(tags(&large, 384), [cta, display_id]);
     assert_eq!(tags(&large, u32::MAX), [cta, display_id]);

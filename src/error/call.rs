@@ -4,12 +4,14 @@
 use std::fmt;
 
 use super::{Errno, Error};
-use crate::device::{DmabufId, PlaneKind, PlaneType, RegionIndex};
+use crate::device::{DmabufId, IrqIndex, PlaneKind, PlaneType, RegionIndex};
 
 /// A call to a device, with the numbers that were asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Call {
+    /// Connecting to a vfio-user server.
+    Connect,
     /// `VFIO_DEVICE_GET_INFO`.
     DeviceInfo,
     /// `VFIO_DEVICE_GET_REGION_INFO`.
@@ -41,6 +43,8 @@ pub enum Call {
         /// Bytes.
         len: u64,
     },
+    /// `VFIO_DEVICE_SET_IRQS`.
+    SetIrqs(IrqIndex),
     /// `VFIO_DEVICE_QUERY_GFX_PLANE` with `VFIO_GFX_PLANE_TYPE_PROBE`.
     Probe(PlaneKind),
     /// `VFIO_DEVICE_QUERY_GFX_PLANE`.
@@ -56,6 +60,10 @@ pub enum Call {
     DmabufLen(DmabufId),
     /// `DMA_BUF_IOCTL_SYNC`.
     SyncDmabuf(DmabufId),
+    /// `VFIO_DEVICE_GET_IRQ_INFO`.
+    IrqInfo(IrqIndex),
+    /// `VFIO_DEVICE_RESET`.
+    Reset,
 }
 
 impl Call {
@@ -68,6 +76,7 @@ impl Call {
 impl fmt::Display for Call {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Self::Connect => f.write_str("connection to the vfio-user server"),
             Self::DeviceInfo => f.write_str("GET_INFO"),
             Self::RegionInfo(index) => write!(f, "GET_REGION_INFO of region {index}"),
             Self::Read { index, offset, len } => {
@@ -79,6 +88,7 @@ impl fmt::Display for Call {
             Self::Map { index, offset, len } => {
                 write!(f, "mmap of {len} bytes at {offset:#x} of region {index}")
             }
+            Self::SetIrqs(index) => write!(f, "SET_IRQS of interrupt {index}"),
             Self::Probe(kind) => write!(f, "QUERY_GFX_PLANE probe for {kind} planes"),
             Self::QueryPlane { plane, kind } => {
                 write!(f, "QUERY_GFX_PLANE of the {plane} plane as a {kind}")
@@ -86,6 +96,8 @@ impl fmt::Display for Call {
             Self::ExportDmabuf(id) => write!(f, "GET_GFX_DMABUF of dma-buf {id}"),
             Self::DmabufLen(id) => write!(f, "size of dma-buf {id}"),
             Self::SyncDmabuf(id) => write!(f, "DMA_BUF_IOCTL_SYNC of dma-buf {id}"),
+            Self::IrqInfo(index) => write!(f, "GET_IRQ_INFO of interrupt {index}"),
+            Self::Reset => f.write_str("RESET"),
         }
     }
 }

@@ -40,6 +40,7 @@ impl Errno {
             E::MFILE => "EMFILE",
             E::NOTTY => "ENOTTY",
             E::NOSYS => "ENOSYS",
+            E::CONNREFUSED => "ECONNREFUSED",
             E::OPNOTSUPP => "EOPNOTSUPP",
             _ => return None,
         })

@@ -12,6 +12,7 @@ mod fuzz;
 mod initramfs;
 mod kernels;
 mod packages;
+mod qemu;
 mod suite;
 mod tally;
 mod test;

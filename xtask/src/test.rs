@@ -11,6 +11,7 @@ use crate::command::{self, cargo, headline};
 use crate::device;
 use crate::kernels::Series;
 use crate::packages;
+use crate::qemu;
 use crate::suite::{self, Binary};
 use crate::tally::Tally;
 use crate::vm::Machine;
@@ -184,6 +185,7 @@ fn unit(options: &Options) -> Result<Option<Tally>> {
 
 fn peers(options: &Options) -> Result<Option<Tally>> {
     packages::install_peers()?;
+    qemu::unpack()?;
     let mut tally = Tally::default();
     for binary in suite::build()?.iter().filter(|binary| !binary.needs_kernel()) {
         if !binary.ignored_tests(options.filter.as_deref())?.is_empty() {

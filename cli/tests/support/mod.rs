@@ -5,6 +5,8 @@
 
 mod guest;
 mod mdev;
+mod mock_device;
+mod qemu;
 mod rfb;
 mod serve;
 mod shot;
@@ -18,6 +20,8 @@ use std::time::{Duration, Instant};
 
 pub(crate) use guest::{Framebuffer, Guest, vmm_without_guest};
 pub(crate) use mdev::{Mdev, load_mbochs};
+pub(crate) use mock_device::MockDevice;
+pub(crate) use qemu::Qemu;
 pub(crate) use rfb::Viewer;
 pub(crate) use serve::{ANY_PORT, Serve, serve};
 pub(crate) use shot::{assert_same, read_ppm, shot, stderr, vfio_display};
