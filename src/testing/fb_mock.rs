@@ -6,6 +6,7 @@ use std::ops::Range;
 use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 
 use super::memory::{memfd, page_up, read_at, write_at};
@@ -389,8 +390,11 @@ impl State {
         if self.producer.take_news()
             && let Some(eventfd) = &self.eventfd
         {
-            // One that is full is signalled already.
-            let _ = rustix::io::write(eventfd, &1_u64.to_ne_bytes());
+            // One that is full would block the writer, and is signalled already.
+            let mut ready = [PollFd::new(eventfd, PollFlags::OUT)];
+            if poll(&mut ready, Some(&Timespec::default())) == Ok(1) {
+                let _ = rustix::io::write(eventfd, &1_u64.to_ne_bytes());
+            }
         }
     }
 }
