@@ -14,15 +14,16 @@ mod key;
 mod seen;
 
 use crate::convert::Alpha;
+use crate::damage::TILE;
 use crate::device::PlaneType;
 use crate::error::{Error, Result};
 use crate::format::PixelFormat;
-use crate::geometry::Size;
+use crate::geometry::{Rect, Size};
 use crate::plane::Plane;
 use crate::screen::Screen;
 use crate::sys::{Mapping, Span};
 
-pub(crate) use self::seen::Seen;
+pub(crate) use self::seen::{Seen, store_row};
 
 /// Rows from one that a sampled poll looks at to the next, and polls until each had its turn.
 pub(crate) const SAMPLED: usize = 8;
@@ -112,6 +113,32 @@ pub(crate) fn copy_from(
     screen.keep_scratch(bytes);
     screen.end(done?);
     Ok(())
+}
+
+/// Copies what differs within `rects`, of bytes that `read` fetches by their offset. For those who
+/// know what changed: nothing is hashed. If it fails, some of them have been copied.
+pub(crate) fn copy_rects(
+    mut read: impl FnMut(usize, &mut [u8]) -> Result<()>,
+    layout: &Layout,
+    rects: &[Rect],
+    screen: &mut Screen,
+) -> Result<()> {
+    screen.begin_rects(layout);
+    let mut bytes = screen.take_scratch();
+    let pixel = layout.format.bytes_per_pixel() as usize;
+    let done = rects.iter().try_for_each(|rect| {
+        // Whole tiles, which is what damage is kept in.
+        let left = (rect.x - rect.x % TILE) as usize;
+        let right = (rect.x + rect.width).next_multiple_of(TILE).min(layout.size.width) as usize;
+        bytes.resize((right - left) * pixel, 0);
+        (rect.y as usize..(rect.y + rect.height) as usize).try_for_each(|y| {
+            read(layout.row_offset(y) + left * pixel, &mut bytes)?;
+            screen.store(layout, (left, y), &bytes);
+            Ok(())
+        })
+    });
+    screen.keep_scratch(bytes);
+    done
 }
 
 fn copy_span(span: Span<'_>, layout: &Layout, screen: &mut Screen, detection: Detection) {

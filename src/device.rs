@@ -10,10 +10,10 @@ mod vfio;
 mod vfio_ioctls;
 
 use std::fmt;
-use std::os::fd::OwnedFd;
+use std::os::fd::{BorrowedFd, OwnedFd};
 
 pub use self::vfio::Vfio;
-use crate::error::Result;
+use crate::error::{Call, Result};
 use crate::region::RegionInfo;
 use crate::sys::Mapping;
 use crate::uapi::{DeviceInfo, PLANE_DMABUF, PLANE_REGION, PlaneInfo};
@@ -26,6 +26,16 @@ use crate::uapi::{DeviceInfo, PLANE_DMABUF, PLANE_REGION, PlaneInfo};
 pub struct RegionIndex(pub u32);
 
 impl fmt::Display for RegionIndex {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// Index of a kind of interrupt, as the kernel counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct IrqIndex(pub u32);
+
+impl fmt::Display for IrqIndex {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.fmt(f)
     }
@@ -149,15 +159,28 @@ pub trait RegionDevice {
     /// As [`read`](Self::read).
     fn write(&self, region: &RegionInfo, offset: u64, data: &[u8]) -> Result<()>;
 
-    /// Maps the first `len` bytes of `region`, shared and readable.
+    /// Maps `len` bytes of `region` from `offset` on, shared and readable.
     ///
-    /// Always from the region's start, because there are drivers that refuse anything else.
+    /// There are drivers that refuse any `offset` but 0 and any `len` that is not whole pages.
     ///
     /// # Errors
     ///
     /// [`Error::OutsideRegion`](crate::Error::OutsideRegion) where that is more than can be
     /// mapped, [`Error::Refused`](crate::Error::Refused) with what `mmap(2)` said.
-    fn map(&self, region: &RegionInfo, len: u64) -> Result<Mapping>;
+    fn map(&self, region: &RegionInfo, offset: u64, len: u64) -> Result<Mapping>;
+
+    /// Has `eventfd` signalled by the first interrupt of `index`, or, for `None`, no longer.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Refused`](crate::Error::Refused): EINVAL where there is no such interrupt, ENOTTY
+    /// where nothing of the kind can be asked for, which is the answer of a device that does not
+    /// implement this.
+    #[doc(alias = "VFIO_DEVICE_SET_IRQS")]
+    fn set_eventfd(&self, index: IrqIndex, eventfd: Option<BorrowedFd<'_>>) -> Result<()> {
+        let _ = eventfd;
+        Err(Call::SetIrqs(index).refused(rustix::io::Errno::NOTTY))
+    }
 }
 
 /// A device that answers plane queries: what only a VFIO device fd, or its mock, has.
@@ -209,8 +232,11 @@ macro_rules! lend {
             fn write(&self, region: &RegionInfo, offset: u64, data: &[u8]) -> Result<()> {
                 (**self).write(region, offset, data)
             }
-            fn map(&self, region: &RegionInfo, len: u64) -> Result<Mapping> {
-                (**self).map(region, len)
+            fn map(&self, region: &RegionInfo, offset: u64, len: u64) -> Result<Mapping> {
+                (**self).map(region, offset, len)
+            }
+            fn set_eventfd(&self, index: IrqIndex, fd: Option<BorrowedFd<'_>>) -> Result<()> {
+                (**self).set_eventfd(index, fd)
             }
         }
 

@@ -15,6 +15,7 @@ pub use self::errno::Errno;
 
 use crate::device::{DmabufId, RegionIndex};
 use crate::edid::EdidError;
+use crate::fb_region::FbRegionError;
 use crate::format::{Fourcc, Modifier, unsupported_name};
 use crate::plane::PlaneError;
 use crate::region::RegionError;
@@ -101,6 +102,9 @@ pub enum Error {
     #[cfg(feature = "ramfb")]
     #[error("boot display: {0}")]
     Ramfb(#[from] crate::ramfb::RamfbError),
+    /// The device's framebuffer region is not what it has to be, or not just now.
+    #[error("framebuffer region: {0}")]
+    FbRegion(#[from] FbRegionError),
     /// The device, or the process that it was borrowed from, is no longer there.
     #[error("the device is gone: {0}")]
     Gone(Gone),
@@ -124,6 +128,7 @@ impl Error {
         let (call, errno) = match self {
             Self::Refused { call, errno } => (call, errno),
             Self::Edid(EdidError::Step { error, .. }) => return error.is_transient(),
+            Self::FbRegion(error) => return !error.is_lasting(),
             _ => return false,
         };
         let errno = E::from_raw_os_error(errno.raw());

@@ -55,6 +55,7 @@ pub mod display;
 pub mod dmabuf;
 pub mod edid;
 pub mod error;
+pub mod fb_region;
 pub mod format;
 pub mod frame;
 pub mod geometry;

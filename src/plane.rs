@@ -46,7 +46,7 @@ pub enum PlaneError {
 /// Where a plane's pixels are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Buffer {
-    /// At the start of a region.
+    /// In a region; at its start, if a plane query told of it.
     Region(RegionIndex),
     /// At the start of a dma-buf.
     Dmabuf(DmabufId),
@@ -106,23 +106,26 @@ impl Plane {
             position: Point::new(coordinate(info.x_pos), coordinate(info.y_pos)),
             hotspot: hotspot(info),
         };
-        let Size { width, height } = plane.size;
-        if !(1..=MAX_SIDE).contains(&width) || !(1..=MAX_SIDE).contains(&height) {
-            return Err(PlaneError::Size(plane.size));
-        }
-        if let Ok(format) = plane.pixel_format() {
-            let row = width * format.bytes_per_pixel();
-            if plane.stride < row {
-                let stride = plane.stride;
-                return Err(PlaneError::Stride { stride, width, format, row });
-            }
-            let needed = picture_len(&plane, row);
-            if needed > u64::from(plane.len) {
-                let (stride, len) = (plane.stride, plane.len);
-                return Err(PlaneError::Len { needed, size: plane.size, stride, len });
-            }
-        }
+        plane.check()?;
         Ok(Some(plane))
+    }
+
+    /// Whether its numbers agree with one another.
+    pub(crate) fn check(&self) -> Result<(), PlaneError> {
+        let Size { width, height } = self.size;
+        if !(1..=MAX_SIDE).contains(&width) || !(1..=MAX_SIDE).contains(&height) {
+            return Err(PlaneError::Size(self.size));
+        }
+        let Ok(format) = self.pixel_format() else { return Ok(()) };
+        let (row, stride) = (width * format.bytes_per_pixel(), self.stride);
+        if stride < row {
+            return Err(PlaneError::Stride { stride, width, format, row });
+        }
+        let needed = picture_len(self, row);
+        if needed > u64::from(self.len) {
+            return Err(PlaneError::Len { needed, size: self.size, stride, len: self.len });
+        }
+        Ok(())
     }
 
     /// The format, if this crate reads it and the layout.

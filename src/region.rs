@@ -7,6 +7,7 @@
 
 mod answer;
 
+use std::borrow::Cow;
 use std::ops::Range;
 
 use bitflags::bitflags;
@@ -142,32 +143,36 @@ impl RegionInfo {
         }
     }
 
-    /// Whether the first `len` bytes can be mapped, and `len` as a length of memory.
+    /// Whether `len` bytes at `offset` can be mapped, and `len` as a length of memory.
     ///
     /// # Errors
     ///
-    /// [`Error::OutsideRegion`] with the bytes that can be, counted from the region's start.
-    pub fn mappable_len(&self, len: u64) -> Result<usize> {
-        let most = self.mappable_from_start();
+    /// [`Error::OutsideRegion`] with the bytes that can be mapped from the region's start on.
+    pub fn mappable_len(&self, offset: u64, len: u64) -> Result<usize> {
+        let inside = |area: &Range<u64>| {
+            area.start <= offset && offset.checked_add(len).is_some_and(|end| end <= area.end)
+        };
         match usize::try_from(len) {
-            Ok(bytes) if len <= most => Ok(bytes),
-            _ => Err(self.outside(0, len, most)),
+            Ok(bytes) if self.mappable().iter().any(inside) => Ok(bytes),
+            _ => Err(self.outside(offset, len, self.mappable_from_start())),
         }
     }
 
     /// Bytes from the region's start on that can be mapped; 0 for none.
     pub fn mappable_from_start(&self) -> u64 {
+        self.mappable().iter().find(|area| area.start == 0).map_or(0, |area| area.end)
+    }
+
+    /// The parts that can be mapped, each on its own.
+    fn mappable(&self) -> Cow<'_, [Range<u64>]> {
         if !self.flags.contains(RegionFlags::MMAP) {
-            return 0;
+            return Cow::Borrowed(&[]);
         }
         let sparse = self.capabilities.iter().find_map(|capability| match capability {
-            Capability::SparseMmap(areas) => Some(areas),
+            Capability::SparseMmap(areas) => Some(areas.as_slice()),
             _ => None,
         });
-        match sparse {
-            Some(areas) => areas.iter().find(|area| area.start == 0).map_or(0, |area| area.end),
-            None => self.size,
-        }
+        sparse.map_or_else(|| Cow::Owned(std::iter::once(0..self.size).collect()), Cow::Borrowed)
     }
 
     /// The error of an access outside the `size` bytes that there are.

@@ -118,7 +118,7 @@ impl Region {
         info.file_offset(0, len)?;
         let readable = info.flags.contains(RegionFlags::READ);
         let access = if info.mappable_from_start() >= len || !readable {
-            let mapping = device.map(&info, len)?;
+            let mapping = device.map(&info, 0, len)?;
             if (mapping.len() as u64) < len {
                 return Err(info.outside(0, len, mapping.len() as u64));
             }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
 //! The stable copy of a plane, and what of it nobody has been shown yet.
 
-use crate::blit::{Layout, Seen};
+use crate::blit::{Layout, Seen, store_row};
 use crate::damage::Damage;
 use crate::picture::Picture;
 use crate::sys::Span;
@@ -18,12 +18,27 @@ impl Screen {
     /// Starts a copy of a picture; another size than before is damage all over. Answers the first
     /// of the rows to be sampled, `None` where all have to be scanned.
     pub(crate) fn begin(&mut self, layout: &Layout) -> Option<usize> {
+        self.resize(layout);
+        self.seen.begin(layout)
+    }
+
+    /// Starts to [store](Self::store) what is known to have changed.
+    pub(crate) fn begin_rects(&mut self, layout: &Layout) {
+        self.resize(layout);
+        self.seen.forget();
+    }
+
+    fn resize(&mut self, layout: &Layout) {
         if self.picture.size() != layout.size {
             self.picture.resize(layout.size);
             self.damage.reset(layout.size);
             self.refresh();
         }
-        self.seen.begin(layout)
+    }
+
+    /// Brings a part of row `y` up to date: the pixels from `x`, the first of a tile, on.
+    pub(crate) fn store(&mut self, layout: &Layout, (x, y): (usize, usize), bytes: &[u8]) {
+        store_row(layout, bytes, self.picture.row_mut(y), (x, y), &mut self.damage);
     }
 
     /// Brings row `y` up to date from `bytes`; `next` is where the next row will be scanned.

@@ -107,6 +107,34 @@ pub struct DeviceInfo {
     pub num_irqs: u32,
 }
 
+/// Argument of `VFIO_DEVICE_SET_IRQS` with room for one eventfd.
+#[doc(alias = "vfio_irq_set")]
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct IrqSet {
+    argsz: u32,
+    flags: u32,
+    index: u32,
+    start: u32,
+    count: u32,
+    eventfd: i32,
+}
+
+impl IrqSet {
+    /// `VFIO_IRQ_SET_DATA_EVENTFD | VFIO_IRQ_SET_ACTION_TRIGGER` for interrupt 0 of `index`; for
+    /// no fd `VFIO_IRQ_SET_DATA_NONE` and a count of 0, which lets go of the one that there was.
+    pub(crate) const fn trigger(index: u32, eventfd: Option<i32>) -> Self {
+        const DATA_NONE: u32 = 1;
+        const DATA_EVENTFD: u32 = 1 << 2;
+        const ACTION_TRIGGER: u32 = 1 << 5;
+        let (argsz, data, count, eventfd) = match eventfd {
+            Some(fd) => (size_of::<Self>(), DATA_EVENTFD, 1, fd),
+            None => (size_of::<Self>() - size_of::<i32>(), DATA_NONE, 0, -1),
+        };
+        Self { argsz: argsz as u32, flags: data | ACTION_TRIGGER, index, start: 0, count, eventfd }
+    }
+}
+
 /// Fixed head of `VFIO_DEVICE_GET_REGION_INFO`'s argument; capabilities follow it.
 #[doc(alias = "vfio_region_info")]
 #[repr(C)]
@@ -173,6 +201,20 @@ mod tests {
         assert_eq!(REGION_SUBTYPE_GFX_EDID, vfio::VFIO_REGION_SUBTYPE_GFX_EDID);
         assert_eq!(REGION_READ | REGION_WRITE | REGION_MMAP, 7);
         assert_eq!(REGION_CAPS, vfio::VFIO_REGION_INFO_FLAG_CAPS);
+    }
+
+    #[test]
+    fn irq_set_has_the_kernel_layout() {
+        type Theirs = vfio::vfio_irq_set;
+        let set = IrqSet::trigger(3, Some(7));
+        assert_eq!(offset_of!(IrqSet, count), offset_of!(Theirs, count));
+        assert_eq!(offset_of!(IrqSet, eventfd), size_of::<Theirs>());
+        assert_eq!(set.argsz as usize, size_of::<Theirs>() + 4);
+        let trigger = vfio::VFIO_IRQ_SET_ACTION_TRIGGER;
+        assert_eq!(set.flags, trigger | vfio::VFIO_IRQ_SET_DATA_EVENTFD);
+        let none = IrqSet::trigger(3, None);
+        assert_eq!(none.flags, trigger | vfio::VFIO_IRQ_SET_DATA_NONE);
+        assert_eq!((none.argsz as usize, none.count), (size_of::<Theirs>(), 0));
     }
 
     #[test]

@@ -60,7 +60,7 @@ fn first_row(mock: &Mock) -> Vec<u32> {
     let mapping = match mock.personality().plane_kind().unwrap() {
         PlaneKind::Region => {
             let region = region(mock, info.region_or_dmabuf);
-            mock.map(&region, u64::from(info.size)).unwrap()
+            mock.map(&region, 0, u64::from(info.size)).unwrap()
         }
         PlaneKind::Dmabuf => Mapping::new(export(mock).as_fd(), 0, info.size as usize).unwrap(),
     };
@@ -156,11 +156,11 @@ fn mdpy_answers_every_plane_with_its_screen() {
 fn mdpy_is_mapped_from_its_start_alone() {
     let mock = mock(Personality::Mdpy);
     let whole = region(&mock, 16);
-    assert!(mock.map(&whole, whole.size).is_ok());
+    assert!(mock.map(&whole, 0, whole.size).is_ok());
     let part = RegionInfo { offset: whole.offset + 4096, size: whole.size - 4096, ..whole.clone() };
-    assert_eq!(refused(mock.map(&part, 4096)), Some("EINVAL"));
+    assert_eq!(refused(mock.map(&part, 0, 4096)), Some("EINVAL"));
     let more = RegionInfo { size: whole.size + 4096, ..whole };
-    assert_eq!(refused(mock.map(&more, more.size)), Some("EINVAL"));
+    assert_eq!(refused(mock.map(&more, 0, more.size)), Some("EINVAL"));
 }
 
 #[test]
@@ -172,7 +172,7 @@ fn mdpy_reads_its_first_pixel_wherever_it_is_asked() {
     assert_eq!(pixel[..3], [0, 0, 0]);
     assert_eq!(pixel[4..7], [0, 0, 0]);
     mock.reset().unwrap();
-    let mapping = mock.map(&region(&mock, 16), 4 << 20).unwrap();
+    let mapping = mock.map(&region(&mock, 16), 0, 4 << 20).unwrap();
     assert_eq!(pixels(&mapping, 384 * 4096, 1), [0x007f_7f7f], "a grey gradient");
 }
 
@@ -430,7 +430,7 @@ fn nvidia_pads_rows_and_calls_it_width() {
         let info = screen(&mock);
         assert_eq!((info.width, info.stride), (reported, reported * 4));
         let drawn = [0x0055_6677, 0][usize::from(black)];
-        let mapping = mock.map(&region(&mock, 9), u64::from(info.size)).unwrap();
+        let mapping = mock.map(&region(&mock, 9), 0, u64::from(info.size)).unwrap();
         let bottom = (info.stride * (height - 1)) as usize;
         assert_eq!(pixels(&mapping, bottom, 1), [drawn], "{width}x{height}");
     }

@@ -99,7 +99,7 @@ fn check_region(info: &RegionInfo, answer: usize) {
     let most = info.mappable_from_start();
     assert!(most <= info.size);
     assert!(info.flags.contains(RegionFlags::MMAP) || most == 0);
-    assert!(info.mappable_len(most + 1).is_err());
+    assert!(info.mappable_len(0, most + 1).is_err());
     assert!(info.file_offset(info.size, 1).is_err());
     assert!(info.file_offset(u64::MAX, u64::MAX).is_err());
 }
@@ -207,7 +207,7 @@ proptest! {
             mock.script_region(answer);
             let Ok(info) = mock.region_info(RegionIndex(10)) else { continue };
             let most = info.mappable_from_start();
-            let Ok(mapping) = mock.map(&info, most) else { continue };
+            let Ok(mapping) = mock.map(&info, 0, most) else { continue };
             prop_assert_eq!(mapping.len() as u64, most);
             prop_assert!(info.offset == real.offset && most <= real.size);
             prop_assert!(mapping.copy_out(mapping.len() - 1, &mut [0]));
@@ -238,7 +238,7 @@ proptest! {
                 match plane.buffer {
                     Buffer::Region(index) => {
                         let Ok(region) = device.region_info(index) else { continue };
-                        let Ok(mapping) = device.map(&region, u64::from(plane.len)) else {
+                        let Ok(mapping) = device.map(&region, 0, u64::from(plane.len)) else {
                             continue;
                         };
                         prop_assert!(mapping.len() as u64 <= region.size);

@@ -48,7 +48,7 @@ impl RegionDevice for NoVgpu {
         nothing()
     }
 
-    fn map(&self, _: &RegionInfo, _: u64) -> Result<Mapping> {
+    fn map(&self, _: &RegionInfo, _: u64, _: u64) -> Result<Mapping> {
         nothing()
     }
 }

@@ -19,7 +19,7 @@ fuzz_target!(|answer: &[u8]| {
         }
     }
     assert!(info.mappable_from_start() <= info.size);
-    assert!(info.mappable_len(info.size.saturating_add(1)).is_err());
+    assert!(info.mappable_len(0, info.size.saturating_add(1)).is_err());
     assert!(info.file_offset(info.size, 1).is_err());
 
     // The same through the two calls, the first of which gets the head alone.

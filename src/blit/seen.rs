@@ -93,6 +93,11 @@ impl Seen {
         changed
     }
 
+    /// Bytes are about to be stored that nobody hashes: no hash is good any more.
+    pub(crate) fn forget(&mut self) {
+        self.layout = None;
+    }
+
     /// All rows that were to be scanned have been.
     pub(crate) fn end(&mut self, changed: bool) {
         self.layout = self.scanned.take().map(|(layout, _)| layout);
@@ -125,6 +130,22 @@ const fn is_long(layout: &Layout) -> bool {
 /// Segments of a row; the last may be short.
 const fn segments(layout: &Layout) -> usize {
     (layout.size.width as usize).div_ceil(segment_pixels(layout))
+}
+
+/// Decodes the pixels of a row from `x`, the first of a tile, on, as many as there are, and stores
+/// and marks the tiles of them that differ.
+pub(crate) fn store_row(
+    layout: &Layout,
+    bytes: &[u8],
+    shown: &mut [u32],
+    (x, y): (usize, usize),
+    damage: &mut Damage,
+) {
+    let pixels = segment_pixels(layout);
+    let segments = bytes.chunks(pixels * layout.format.bytes_per_pixel() as usize);
+    for (at, segment) in (x..).step_by(pixels).zip(segments) {
+        store(layout, segment, &mut shown[at..], (at, y), damage);
+    }
 }
 
 /// Decodes a segment, and stores and marks the tiles of it that differ. Answers whether any did.

@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
 //! A VFIO device fd that somebody else opened.
 
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use rustix::io::{Errno, pread, pwrite, retry_on_intr};
 
-use super::{DmabufId, GfxDevice, PlaneKind, PlaneType, RegionDevice, RegionIndex};
+use super::{DmabufId, GfxDevice, IrqIndex, PlaneKind, PlaneType, RegionDevice, RegionIndex};
 use crate::error::{Call, Error, Result};
 use crate::region::RegionInfo;
 use crate::sys::{self, Mapping};
@@ -43,7 +43,7 @@ impl<F: AsFd> Vfio<F> {
 }
 
 impl<F: AsFd> AsFd for Vfio<F> {
-    fn as_fd(&self) -> std::os::fd::BorrowedFd<'_> {
+    fn as_fd(&self) -> BorrowedFd<'_> {
         self.fd.as_fd()
     }
 }
@@ -71,10 +71,16 @@ impl<F: AsFd> RegionDevice for Vfio<F> {
         transfer(call, data.len(), |done| pwrite(&self.fd, &data[done..], start + done as u64))
     }
 
-    fn map(&self, region: &RegionInfo, len: u64) -> Result<Mapping> {
-        let call = Call::Map { index: region.index, offset: 0, len };
-        let bytes = region.mappable_len(len)?;
-        Mapping::new(self.fd.as_fd(), region.offset, bytes).map_err(|errno| call.refused(errno))
+    fn map(&self, region: &RegionInfo, offset: u64, len: u64) -> Result<Mapping> {
+        let call = Call::Map { index: region.index, offset, len };
+        let bytes = region.mappable_len(offset, len)?;
+        Mapping::new(self.fd.as_fd(), region.offset + offset, bytes)
+            .map_err(|errno| call.refused(errno))
+    }
+
+    fn set_eventfd(&self, index: IrqIndex, eventfd: Option<BorrowedFd<'_>>) -> Result<()> {
+        sys::vfio::set_eventfd(self.fd.as_fd(), index.0, eventfd)
+            .map_err(|errno| Call::SetIrqs(index).refused(errno))
     }
 }
 

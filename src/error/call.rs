@@ -4,7 +4,7 @@
 use std::fmt;
 
 use super::{Errno, Error};
-use crate::device::{DmabufId, PlaneKind, PlaneType, RegionIndex};
+use crate::device::{DmabufId, IrqIndex, PlaneKind, PlaneType, RegionIndex};
 
 /// A call to a device, with the numbers that were asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,6 +41,8 @@ pub enum Call {
         /// Bytes.
         len: u64,
     },
+    /// `VFIO_DEVICE_SET_IRQS`.
+    SetIrqs(IrqIndex),
     /// `VFIO_DEVICE_QUERY_GFX_PLANE` with `VFIO_GFX_PLANE_TYPE_PROBE`.
     Probe(PlaneKind),
     /// `VFIO_DEVICE_QUERY_GFX_PLANE`.
@@ -79,6 +81,7 @@ impl fmt::Display for Call {
             Self::Map { index, offset, len } => {
                 write!(f, "mmap of {len} bytes at {offset:#x} of region {index}")
             }
+            Self::SetIrqs(index) => write!(f, "SET_IRQS of interrupt {index}"),
             Self::Probe(kind) => write!(f, "QUERY_GFX_PLANE probe for {kind} planes"),
             Self::QueryPlane { plane, kind } => {
                 write!(f, "QUERY_GFX_PLANE of the {plane} plane as a {kind}")

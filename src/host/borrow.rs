@@ -12,7 +12,9 @@ use super::error::{HostError, Result};
 use super::export::{ExportGuard, breaks};
 use super::search::{has_exited, open_process};
 use super::{DisplayConflict, Host, OnConflict};
-use crate::device::{DmabufId, GfxDevice, PlaneKind, PlaneType, RegionDevice, RegionIndex, Vfio};
+use crate::device::{
+    DmabufId, GfxDevice, IrqIndex, PlaneKind, PlaneType, RegionDevice, RegionIndex, Vfio,
+};
 use crate::error::{Error, Gone};
 use crate::region::RegionInfo;
 use crate::sys::Mapping;
@@ -174,8 +176,11 @@ impl RegionDevice for Borrowed {
     fn write(&self, region: &RegionInfo, offset: u64, data: &[u8]) -> Result<(), Error> {
         self.live()?.write(region, offset, data)
     }
-    fn map(&self, region: &RegionInfo, len: u64) -> Result<Mapping, Error> {
-        self.live()?.map(region, len)
+    fn map(&self, region: &RegionInfo, offset: u64, len: u64) -> Result<Mapping, Error> {
+        self.live()?.map(region, offset, len)
+    }
+    fn set_eventfd(&self, index: IrqIndex, fd: Option<BorrowedFd<'_>>) -> Result<(), Error> {
+        self.live()?.set_eventfd(index, fd)
     }
 }
 

@@ -4,7 +4,9 @@
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use super::{Borrowed, Opened};
-use crate::device::{DmabufId, GfxDevice, PlaneKind, PlaneType, RegionDevice, RegionIndex};
+use crate::device::{
+    DmabufId, GfxDevice, IrqIndex, PlaneKind, PlaneType, RegionDevice, RegionIndex,
+};
 use crate::error::Result;
 use crate::region::RegionInfo;
 use crate::sys::Mapping;
@@ -58,8 +60,11 @@ impl RegionDevice for Reached {
     fn write(&self, region: &RegionInfo, offset: u64, data: &[u8]) -> Result<()> {
         self.device().write(region, offset, data)
     }
-    fn map(&self, region: &RegionInfo, len: u64) -> Result<Mapping> {
-        self.device().map(region, len)
+    fn map(&self, region: &RegionInfo, offset: u64, len: u64) -> Result<Mapping> {
+        self.device().map(region, offset, len)
+    }
+    fn set_eventfd(&self, index: IrqIndex, fd: Option<BorrowedFd<'_>>) -> Result<()> {
+        self.device().set_eventfd(index, fd)
     }
 }
 

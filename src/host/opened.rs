@@ -8,7 +8,9 @@ use std::path::{Path, PathBuf};
 use super::export::ExportGuard;
 use super::kvm::Attachment;
 use super::{DisplayConflict, Result};
-use crate::device::{DmabufId, GfxDevice, PlaneKind, PlaneType, RegionDevice, RegionIndex, Vfio};
+use crate::device::{
+    DmabufId, GfxDevice, IrqIndex, PlaneKind, PlaneType, RegionDevice, RegionIndex, Vfio,
+};
 use crate::error::{Errno, Error};
 use crate::region::RegionInfo;
 use crate::sys::Mapping;
@@ -113,8 +115,11 @@ impl RegionDevice for Opened {
     fn write(&self, region: &RegionInfo, offset: u64, data: &[u8]) -> Result<(), Error> {
         self.device.write(region, offset, data)
     }
-    fn map(&self, region: &RegionInfo, len: u64) -> Result<Mapping, Error> {
-        self.device.map(region, len)
+    fn map(&self, region: &RegionInfo, offset: u64, len: u64) -> Result<Mapping, Error> {
+        self.device.map(region, offset, len)
+    }
+    fn set_eventfd(&self, index: IrqIndex, fd: Option<BorrowedFd<'_>>) -> Result<(), Error> {
+        self.device.set_eventfd(index, fd)
     }
 }
 

@@ -229,9 +229,9 @@ mod tests {
             Capability::SparseMmap(std::iter::once(0..4096).collect())
         );
         assert_eq!(info.capabilities[2], Capability::Other { id: 7, version: 3 });
-        assert_eq!(info.mappable_len(4096), Ok(4096));
+        assert_eq!(info.mappable_len(0, 4096), Ok(4096));
         assert_eq!(
-            info.mappable_len(4097).unwrap_err().to_string(),
+            info.mappable_len(0, 4097).unwrap_err().to_string(),
             "region 9: 4097 bytes at 0x0 do not fit its 4096 bytes"
         );
     }

@@ -2,12 +2,12 @@
 //! ioctls on a VFIO device fd, `<linux/vfio.h>`.
 
 use std::ffi::c_void;
-use std::os::fd::{BorrowedFd, FromRawFd as _, OwnedFd};
+use std::os::fd::{AsRawFd as _, BorrowedFd, FromRawFd as _, OwnedFd};
 
 use rustix::io::{FdFlags, Result, fcntl_setfd};
 use rustix::ioctl::{Ioctl, IoctlOutput, NoArg, Opcode, Updater, ioctl, opcode};
 
-use crate::uapi::{DeviceInfo, PlaneInfo, REGION_HEAD_BYTES, VFIO_BASE, VFIO_TYPE};
+use crate::uapi::{DeviceInfo, IrqSet, PlaneInfo, REGION_HEAD_BYTES, VFIO_BASE, VFIO_TYPE};
 
 /// Opcode of the VFIO ioctl `number` places after the first.
 pub(super) const fn op(number: u8) -> Opcode {
@@ -16,6 +16,7 @@ pub(super) const fn op(number: u8) -> Opcode {
 
 const GET_INFO: Opcode = op(7);
 const GET_REGION_INFO: Opcode = op(8);
+const SET_IRQS: Opcode = op(10);
 const RESET: Opcode = op(11);
 const QUERY_GFX_PLANE: Opcode = op(14);
 const GET_GFX_DMABUF: Opcode = op(15);
@@ -61,6 +62,19 @@ pub(crate) fn get_gfx_dmabuf(fd: BorrowedFd<'_>, id: u32) -> Result<OwnedFd> {
     let dmabuf = unsafe { ioctl(fd, GetGfxDmabuf { id }) }?;
     fcntl_setfd(&dmabuf, FdFlags::CLOEXEC)?;
     Ok(dmabuf)
+}
+
+/// Has `eventfd` signalled by interrupt 0 of `index`, or none any more.
+#[doc(alias = "VFIO_DEVICE_SET_IRQS")]
+pub(crate) fn set_eventfd(
+    fd: BorrowedFd<'_>,
+    index: u32,
+    eventfd: Option<BorrowedFd<'_>>,
+) -> Result<()> {
+    let mut irqs = IrqSet::trigger(index, eventfd.map(|fd| fd.as_raw_fd()));
+    // SAFETY: the opcode takes a `vfio_irq_set` of `argsz` bytes, which `irqs` is, the fd that
+    // DATA_EVENTFD announces included, and the kernel keeps no pointer to it.
+    unsafe { ioctl(fd, Updater::<SET_IRQS, _>::new(&mut irqs)) }
 }
 
 /// Resets the device.
@@ -132,6 +146,7 @@ mod tests {
     fn opcodes_are_the_header_s() {
         assert_eq!(GET_INFO, 0x3B6B);
         assert_eq!(GET_REGION_INFO, 0x3B6C);
+        assert_eq!(SET_IRQS, 0x3B6E);
         assert_eq!(RESET, 0x3B6F);
         assert_eq!(QUERY_GFX_PLANE, 0x3B72);
         assert_eq!(GET_GFX_DMABUF, 0x3B73);

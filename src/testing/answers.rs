@@ -60,14 +60,14 @@ impl RegionDevice for Mock {
         result.map_err(|errno| call.refused(errno))
     }
 
-    fn map(&self, region: &RegionInfo, len: u64) -> Result<Mapping> {
-        let call = Call::Map { index: region.index, offset: 0, len };
-        let bytes = region.mappable_len(len)?;
+    fn map(&self, region: &RegionInfo, offset: u64, len: u64) -> Result<Mapping> {
+        let call = Call::Map { index: region.index, offset, len };
+        let bytes = region.mappable_len(offset, len)?;
         let mut state = self.state();
         let map = || -> Result<Mapping, Errno> {
             state.enter(Op::Map)?;
-            state.layout.check_mmap(region.offset, len)?;
-            Mapping::new(self.as_fd(), region.offset, bytes)
+            state.layout.check_mmap(region.offset + offset, len)?;
+            Mapping::new(self.as_fd(), region.offset + offset, bytes)
         };
         let mut map = map;
         map().map_err(|errno| call.refused(errno))

@@ -6,7 +6,9 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use super::op::{Op, Script};
 use super::rng::Rng;
-use crate::device::{DmabufId, GfxDevice, PlaneKind, PlaneType, RegionDevice, RegionIndex};
+use crate::device::{
+    DmabufId, GfxDevice, IrqIndex, PlaneKind, PlaneType, RegionDevice, RegionIndex,
+};
 use crate::error::{Call, Errno, Result};
 use crate::region::RegionInfo;
 use crate::sys::Mapping;
@@ -167,10 +169,14 @@ impl<D: RegionDevice> RegionDevice for Faulty<D> {
         self.device.write(region, offset, data)
     }
 
-    fn map(&self, region: &RegionInfo, len: u64) -> Result<Mapping> {
-        let (index, offset) = (region.index, 0);
+    fn map(&self, region: &RegionInfo, offset: u64, len: u64) -> Result<Mapping> {
+        let index = region.index;
         self.enter(Op::Map, Call::Map { index, offset, len })?;
-        self.device.map(region, len)
+        self.device.map(region, offset, len)
+    }
+
+    fn set_eventfd(&self, index: IrqIndex, eventfd: Option<BorrowedFd<'_>>) -> Result<()> {
+        self.device.set_eventfd(index, eventfd)
     }
 }
 

@@ -20,6 +20,6 @@ use crate::sys::WritableMapping;
 pub fn map_bar<D: RegionDevice + AsFd>(device: &D, bar: u32) -> Result<WritableMapping> {
     let region = device.region_info(RegionIndex(bar))?;
     let call = Call::Map { index: region.index, offset: 0, len: region.size };
-    let len = region.mappable_len(region.mappable_from_start())?;
+    let len = region.mappable_len(0, region.mappable_from_start())?;
     WritableMapping::new(device.as_fd(), region.offset, len).map_err(|errno| call.refused(errno))
 }

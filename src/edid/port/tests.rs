@@ -127,8 +127,8 @@ impl RegionDevice for Fake {
         Ok(())
     }
 
-    fn map(&self, region: &RegionInfo, len: u64) -> Result<Mapping> {
-        Err(Call::Map { index: region.index, offset: 0, len }.refused(Errno::INVAL))
+    fn map(&self, region: &RegionInfo, offset: u64, len: u64) -> Result<Mapping> {
+        Err(Call::Map { index: region.index, offset, len }.refused(Errno::INVAL))
     }
 }
 
