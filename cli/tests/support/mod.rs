@@ -8,6 +8,7 @@ mod mdev;
 mod rfb;
 mod serve;
 mod shot;
+pub(crate) mod vfbdemo;
 
 use std::env;
 use std::fs::OpenOptions;
