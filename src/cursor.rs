@@ -7,12 +7,9 @@ use crate::error::Result;
 use crate::frame::Cursor;
 use crate::geometry::{Point, Rect, Size};
 use crate::picture::Picture;
-use crate::plane::{Plane, PlaneState};
+use crate::plane::{MAX_CURSOR, Plane, PlaneState};
 use crate::scanout::Scanout;
 use crate::screen::Screen;
-
-/// Longest side of a cursor, in pixels. GPUs take 64 to 256.
-const MAX_CURSOR: u32 = 512;
 
 /// The cursor plane of a device, as it was last seen.
 #[derive(Debug)]
@@ -94,12 +91,22 @@ impl CursorLayer {
         match PlaneState::query(device, PlaneType::Cursor, kind)? {
             PlaneState::Live(plane) if is_cursor(&plane, primary) => {
                 self.scanout.copy(device, &plane, &mut self.shape, Detection::Verified)?;
-                self.at = Some(place(&plane, &self.shape));
+                self.put(Some((plane.position, plane.hotspot)));
             }
             PlaneState::Live(_) | PlaneState::Off => self.at = None,
             PlaneState::Transient(_) | PlaneState::Gone(_) => {}
         }
         Ok(())
+    }
+
+    /// A copy of the shape, for whoever takes it elsewhere than from a plane query.
+    pub(crate) const fn shape_mut(&mut self) -> &mut Screen {
+        &mut self.shape
+    }
+
+    /// The cursor is at `position`, and `hotspot` of it points; `None` for no cursor.
+    pub(crate) fn put(&mut self, at: Option<(Point, Option<Point>)>) {
+        self.at = at.map(|(position, hotspot)| place(position, hotspot, &self.shape));
     }
 
     /// Whether the sink has to be told something.
@@ -157,14 +164,11 @@ fn is_cursor(plane: &Plane, primary: &Plane) -> bool {
     plane.buffer != primary.buffer && plane.size.width.max(plane.size.height) <= MAX_CURSOR
 }
 
-fn place(plane: &Plane, shape: &Screen) -> Place {
+fn place(position: Point, hotspot: Option<Point>, shape: &Screen) -> Place {
     let size = shape.picture().size();
     let inside = |spot: &Point| spot.x < size.width as i32 && spot.y < size.height as i32;
-    Place {
-        position: plane.position,
-        // Without one, the corner points, as with every arrow.
-        hotspot: plane.hotspot.filter(inside).unwrap_or_default(),
-    }
+    // Without one, the corner points, as with every arrow.
+    Place { position, hotspot: hotspot.filter(inside).unwrap_or_default() }
 }
 
 /// The part of a screen that a cursor of size `shape` at `position` covers.

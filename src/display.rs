@@ -2,15 +2,19 @@
 //! The façade: a device's screen, looked at when the caller says so.
 
 pub mod boot;
+mod origin;
 mod shown;
 
+use std::os::fd::BorrowedFd;
 use std::time::Instant;
 
 use self::boot::Boot;
+use self::origin::Origin;
 use self::shown::Shown;
 use crate::blit::Detection;
+use crate::capture::Captures;
 use crate::cursor::CursorLayer;
-use crate::device::{GfxDevice, PlaneKind, PlaneType};
+use crate::device::{GfxDevice, PlaneKind};
 use crate::edid::{Edid, EdidPort, Encoded, Progress};
 use crate::error::{Error, Result};
 use crate::format::{Fourcc, Modifier};
@@ -76,8 +80,7 @@ pub enum PollError {
 #[derive(Debug)]
 pub struct Display<D> {
     device: D,
-    kind: PlaneKind,
-    scanout: Scanout,
+    origin: Origin,
     screen: Screen,
     detection: Detection,
     cursor: CursorLayer,
@@ -93,6 +96,9 @@ pub struct Display<D> {
     shown: Shown,
 }
 
+/// Frames in 1000 seconds that a look asks for while nobody watches: enough to be somebody.
+const LOOK_DEMAND: u32 = 1000;
+
 /// What a screen is a copy of: another one is a new generation, which starts with a whole frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum OnScreen {
@@ -106,22 +112,33 @@ enum OnScreen {
 type Mode = (Size, Fourcc, Modifier, u32);
 
 impl<D: GfxDevice> Display<D> {
-    /// The screen of `device`, by the kind of plane that it offers.
+    /// The screen of `device`, by its [framebuffer region](crate::fb_region) where it has one, and
+    /// otherwise by the kind of plane that it offers.
     ///
     /// # Errors
     ///
-    /// [`Error::NoDisplay`] where it offers none.
+    /// [`Error::NoDisplay`] where it offers none, [`Error::FbRegion`] where all that it has is a
+    /// framebuffer region that is no use.
     pub fn new(device: D) -> Result<Self> {
-        let kind = kinds(&device)?[0];
-        Ok(Self::with_kind(device, kind))
+        let captures = Captures::attach(&device);
+        if let Ok(Some(captures)) = captures {
+            return Ok(Self::with(device, Origin::Region(Box::new(captures))));
+        }
+        match (kinds(&device), captures) {
+            (Ok(kinds), _) => Ok(Self::with_kind(device, kinds[0])),
+            (Err(Error::NoDisplay { .. }), Err(error)) | (Err(error), _) => Err(error),
+        }
     }
 
-    /// The screen of `device`, which has to offer planes of `kind`.
+    /// The screen of `device`, which has to offer planes of `kind`, by plane queries.
     pub fn with_kind(device: D, kind: PlaneKind) -> Self {
+        Self::with(device, Origin::Query(kind, Scanout::new()))
+    }
+
+    fn with(device: D, origin: Origin) -> Self {
         Self {
             device,
-            kind,
-            scanout: Scanout::new(),
+            origin,
             screen: Screen::default(),
             detection: Detection::default(),
             cursor: CursorLayer::new(),
@@ -140,9 +157,19 @@ impl<D: GfxDevice> Display<D> {
         &self.device
     }
 
-    /// Where the plane's pixels are.
-    pub const fn kind(&self) -> PlaneKind {
-        self.kind
+    /// Where the plane's pixels are, `None` where they come by a framebuffer region.
+    pub const fn kind(&self) -> Option<PlaneKind> {
+        self.origin.kind()
+    }
+
+    /// Has `eventfd` signalled when there may be a new frame, or no longer; who reads it calls
+    /// [`wake`](Self::wake). `false` where the device tells nothing of the kind.
+    ///
+    /// # Errors
+    ///
+    /// What [`RegionDevice::set_eventfd`](crate::device::RegionDevice::set_eventfd) answers.
+    pub fn set_wake(&self, eventfd: Option<BorrowedFd<'_>>) -> Result<bool> {
+        self.origin.set_wake(&self.device, eventfd)
     }
 
     /// The plane that was seen last, `None` while the device is off.
@@ -178,7 +205,15 @@ impl<D: GfxDevice> Display<D> {
     ///
     /// What no later look will mend by itself, as [`PollError::Device`].
     pub fn look(&mut self) -> Result<Look<'_>> {
-        Ok(match self.look_at_plane(Detection::Verified)? {
+        let parked = !self.schedule.is_watching();
+        if parked {
+            self.origin.set_demand(&self.device, LOOK_DEMAND)?;
+        }
+        let state = self.look_at_plane(None, Detection::Verified)?;
+        if parked && !matches!(state, PlaneState::Transient(_)) {
+            self.origin.set_demand(&self.device, 0)?;
+        }
+        Ok(match state {
             PlaneState::Live(plane) => Look::Live(plane, self.screen.picture()),
             PlaneState::Off => {
                 self.on_screen = None;
@@ -265,6 +300,8 @@ impl<D: GfxDevice> Display<D> {
     /// Nobody watches; see [`Schedule::park`].
     pub fn park(&mut self) {
         self.schedule.park();
+        // A device that can't be told now is gone, or is told by the next look.
+        let _ = self.origin.set_demand(&self.device, 0);
     }
 
     /// The screen may change soon; see [`Schedule::wake`].
@@ -294,7 +331,7 @@ impl<D: GfxDevice> Display<D> {
     /// Lets go of every mapping and dma-buf, and of what the guest set up for the boot display:
     /// to be called when the device, or the machine, has been reset.
     pub fn reset(&mut self) {
-        self.scanout.reset();
+        self.origin.reset();
         self.cursor.reset();
         self.boot.reset();
         self.plane = None;
@@ -312,17 +349,9 @@ impl<D: GfxDevice> Display<D> {
     }
 
     /// Asks for the plane and copies it; an answer of the four states, or an error for good.
-    fn look_at_plane(&mut self, detection: Detection) -> Result<PlaneState> {
-        let state = PlaneState::query(&self.device, PlaneType::Primary, self.kind)?;
-        let state = match state {
-            PlaneState::Live(plane) => {
-                match self.scanout.copy(&self.device, &plane, &mut self.screen, detection) {
-                    Ok(()) => PlaneState::Live(plane),
-                    Err(error) => PlaneState::of_error(error)?,
-                }
-            }
-            other => other,
-        };
+    fn look_at_plane(&mut self, now: Option<Instant>, detection: Detection) -> Result<PlaneState> {
+        let Self { device, origin, screen, cursor, .. } = self;
+        let state = origin.look(device, now, detection, screen, cursor)?;
         match &state {
             PlaneState::Live(plane) => {
                 let mode = (plane.size, plane.fourcc, plane.modifier, plane.stride);
@@ -331,6 +360,7 @@ impl<D: GfxDevice> Display<D> {
                 self.boot.device_is_on();
             }
             PlaneState::Off => self.plane = None,
+            PlaneState::Transient(_) if self.origin.is_spoiled() => self.on_screen = None,
             PlaneState::Transient(_) | PlaneState::Gone(_) => {}
         }
         Ok(state)
@@ -354,12 +384,20 @@ impl<D: GfxDevice> Display<D> {
             self.shown.takes = takes;
             self.refresh();
         }
+        let demand = if takes.idle { 0 } else { self.schedule.rate().saturating_mul(1000) };
+        if let Err(error) = self.origin.set_demand(&self.device, demand) {
+            return Ok(match PlaneState::of_error(error)? {
+                PlaneState::Gone(error) => Poll::Gone(error),
+                PlaneState::Transient(error) => Poll::Held(error),
+                _ => Poll::Same,
+            });
+        }
         if takes.idle {
             return Ok(Poll::Same);
         }
-        match self.look_at_plane(self.detection)? {
+        match self.look_at_plane(Some(now), self.detection)? {
             PlaneState::Live(plane) => {
-                let cursor = self.cursor.look(&self.device, self.kind, &plane);
+                let cursor = self.origin.look_at_cursor(&self.device, &plane, &mut self.cursor);
                 let shown =
                     self.shown.show(Source::Plane, &mut self.screen, &mut self.cursor, sink)?;
                 cursor?;

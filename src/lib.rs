@@ -45,6 +45,7 @@
 //! the boot display, `testing` is the mock.
 
 mod blit;
+mod capture;
 pub mod convert;
 mod cursor;
 pub mod damage;

@@ -10,6 +10,9 @@ use crate::uapi::PlaneInfo;
 /// Longest side of a plane, in pixels. The largest that GPUs scan out today is 16384.
 pub const MAX_SIDE: u32 = 16384;
 
+/// Longest side of a cursor, in pixels. GPUs take 64 to 256.
+pub(crate) const MAX_CURSOR: u32 = 512;
+
 /// What is wrong with a plane's description.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]

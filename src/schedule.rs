@@ -54,6 +54,11 @@ impl Schedule {
         self.interval = Self::new(rate).interval;
     }
 
+    /// Looks a second while somebody watches.
+    pub fn rate(&self) -> u32 {
+        self.interval.as_secs_f64().recip().round() as u32
+    }
+
     /// Somebody watches from `now` on: a look comes soon. For the second and each later viewer,
     /// the same as [`wake`](Self::wake).
     pub fn watch(&mut self, now: Instant) {

@@ -2,6 +2,7 @@
 //! What a producer can get wrong, in the order of the specification's table.
 
 use super::layout::{MAGIC_VALUE, PAGE_LEN, VERSION};
+use super::page::Live;
 use super::status::Status;
 use crate::plane::PlaneError;
 use crate::region::RegionFlags;
@@ -125,6 +126,19 @@ pub enum FbRegionError {
         index: u16,
         /// What is wrong.
         error: PlaneError,
+    },
+    /// A plane is said to be where it can't be.
+    #[error(
+        "plane {index}, {:#x} bytes at {:#x}, does not fit the {size:#x} bytes of region {}",
+        live.len, live.offset, live.region
+    )]
+    Live {
+        /// Its index.
+        index: u16,
+        /// Where it is said to be.
+        live: Live,
+        /// Bytes of that region.
+        size: u64,
     },
     /// A plane can neither be captured nor read.
     #[error("plane {index} can neither be captured nor read where it is")]
