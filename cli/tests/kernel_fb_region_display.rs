@@ -145,7 +145,7 @@ fn a_thousand_frames_are_whole_and_the_plain_plane_tears() {
 #[ignore = "needs the testbed: cargo xtask test"]
 fn frames_of_1080_rows_are_whole_and_the_plain_plane_tears() {
     let (_mdev, vfb) = device("vfbdemo-hd");
-    let shown = look_at_frames(&vfb, Size::new(1920, 1080), 1000, Duration::from_secs(5));
+    let shown = look_at_frames(&vfb, Size::new(1920, 1080), 1000, Duration::from_secs(4));
     assert!(shown >= 5, "{shown} frames");
 }
 

@@ -227,7 +227,7 @@ fn whatever_is_written_and_asked_the_page_stays_right() {
     for seed in 0..4 {
         let mut rng = Rng::new(seed);
         let mut page = first_page(&vfb);
-        for op in 0..1500 {
+        for op in 0..1000 {
             disturb(&vfb, &mut rng);
             if op % 8 == 0 {
                 page = check(&vfb, &page);
@@ -302,7 +302,7 @@ fn threads_that_disturb_each_other_do_no_harm() {
         let mut page = first_page(&vfb);
         let start = Instant::now();
         let mut looks = 0;
-        while start.elapsed() < Duration::from_secs(4) {
+        while start.elapsed() < Duration::from_secs(3) {
             page = check(&vfb, &page);
             looks += 1;
         }
@@ -351,12 +351,12 @@ fn memory_is_counted_and_comes_back() {
         text.expect("the type is there").trim().parse::<u32>().expect("a number")
     };
     let all = available();
-    assert!(all > 0);
-    let devices: Vec<Mdev> = (0..all).map(|_| Mdev::create("vfbdemo-4k")).collect();
+    assert_eq!(all, 1, "of 200 MB");
+    let device = Mdev::create("vfbdemo-4k");
     assert_eq!(available(), 0);
     let create = "/sys/class/mdev_bus/vfbdemo/mdev_supported_types/vfbdemo-4k/create";
     let one_more = std::fs::write(create, "6d2b2c3e-0000-4000-8000-000000000001");
     assert_eq!(one_more.expect_err("there is no room").raw_os_error(), Some(libc::ENOSPC));
-    drop(devices);
+    drop(device);
     wait_for("the memory", Duration::from_secs(5), || (available() == all).then_some(()));
 }

@@ -69,10 +69,11 @@ pub(crate) struct Vfbdemo {
     registers: RegionInfo,
 }
 
-/// The driver, put in where it is not.
+/// The driver, put in where it is not, with memory for one device of the largest type.
 pub(crate) fn load_vfbdemo() {
     if !Path::new("/sys/module/vfbdemo").exists() {
-        run(Program::new("insmod").arg(Path::new(&testbed("MODULES")).join("vfbdemo.ko")));
+        let module = Path::new(&testbed("MODULES")).join("vfbdemo.ko");
+        run(Program::new("insmod").arg(module).arg("max_mbytes=200"));
     }
 }
 
