@@ -313,7 +313,7 @@ impl Session {
         let request = asked.request;
         let mismatch =
             |name, found, wanted| Error::from(E::Mismatch { request, name, found, wanted });
-        if slot.plane != index.into() {
+        if slot.plane != u32::from(index) {
             return Err(mismatch("plane", slot.plane.into(), index.into()));
         }
         let page = self.reader.page();

@@ -293,7 +293,8 @@ pub(crate) fn damage_in(
             width: damage::WIDTH.get(record),
             height: damage::HEIGHT.get(record),
         };
-        let is_ours = damage::PLANE.get(record) == index.into() && since < frame && frame <= until;
+        let is_ours =
+            damage::PLANE.get(record) == u32::from(index) && since < frame && frame <= until;
         is_ours.then_some(rect)
     })
 }

@@ -229,9 +229,12 @@ impl Producer {
         layout::DEMAND.get(&*self.page)
     }
 
-    /// Nobody watches any more, as if the consumer had said so: it closed the device.
+    /// Nobody watches any more: the consumer has closed the device.
     pub fn disconnected(&mut self) {
+        self.open();
+        self.free_slots();
         self.set_demand(0);
+        self.close();
     }
 
     /// The newest frame.
@@ -331,16 +334,23 @@ impl Producer {
     /// The device was reset.
     pub fn reset(&mut self) {
         self.open();
+        self.free_slots();
+        layout::DEMAND.put(&mut *self.page, 0);
+        layout::REFUSED_REQUEST.put(&mut *self.page, 0);
+        layout::REFUSED_STATUS.put(&mut *self.page, 0);
+        self.forget_damage();
+        self.add(layout::GENERATION);
+        self.news = true;
+        self.close();
+    }
+
+    /// No slot is about any request.
+    fn free_slots(&mut self) {
         for index in 0..self.slots.count {
             let entry = &mut self.page[self.slots.entry(index)];
             entry[slot::REQUEST.offset..].fill(0);
         }
         self.holds = [None; SLOTS];
-        layout::DEMAND.put(&mut *self.page, 0);
-        self.forget_damage();
-        self.add(layout::GENERATION);
-        self.news = true;
-        self.close();
     }
 
     fn get(&self, field: Field<u64>) -> u64 {

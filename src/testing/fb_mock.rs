@@ -81,6 +81,8 @@ struct State {
     /// The guest is in the middle of a frame.
     drawing: bool,
     held: bool,
+    /// Something was drawn that nobody wanted a frame of.
+    missed: bool,
     eventfd: Option<OwnedFd>,
     from: Mapping,
     to: WritableMapping,
@@ -121,6 +123,7 @@ impl FbMock {
             cursor: None,
             drawing: false,
             held: false,
+            missed: false,
             eventfd: None,
             from: Mapping::new(file.as_fd(), 0, bytes)?,
             to: WritableMapping::new(file.as_fd(), 0, bytes)?,
@@ -195,6 +198,8 @@ impl FbMock {
         state.drawing = false;
         if state.producer.demand() > 0 {
             self.publish(&mut state, damage);
+        } else {
+            state.missed = true;
         }
     }
 
@@ -310,6 +315,7 @@ impl FbMock {
     }
 
     fn published(&self, state: &mut State) {
+        state.missed = false;
         state.counts.frames += 1;
         self.capture(state);
         state.notify();
@@ -478,6 +484,10 @@ impl RegionDevice for FbMock {
                 let mut state = self.state();
                 let written = state.producer.write(offset, data);
                 written.map_err(|_| call.refused(Errno::INVAL))?;
+                if state.missed && !state.drawing && state.producer.pending().next().is_some() {
+                    let size = state.mode.unwrap_or_default();
+                    self.publish(&mut state, &[size.rect()]);
+                }
                 self.capture(&mut state);
                 state.notify();
                 Ok(())
