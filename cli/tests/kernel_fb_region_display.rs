@@ -2,6 +2,7 @@
 //! The display and the command on the framebuffer region of a kernel driver, through /dev/vfio:
 //! whole frames, exact damage, cost that follows change.
 
+#[allow(dead_code, unreachable_pub, reason = "the library's tests use more of it")]
 #[path = "../../tests/metered/mod.rs"]
 mod metered;
 mod support;
