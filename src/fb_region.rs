@@ -38,10 +38,12 @@ mod find;
 pub mod layout;
 mod page;
 mod producer;
+mod read;
 mod status;
 
 pub use self::error::FbRegionError;
 pub use self::find::{SUBTYPE, find, find_subtype, pci_capability};
 pub use self::page::{Identity, Live, Page, PlaneEntry, SlotEntry};
 pub use self::producer::{BadAccess, Config, ConfigError, Frame, Pending, Producer, Shown};
+pub(crate) use self::read::{read_steady, sequence};
 pub use self::status::{Command, Op, Status};

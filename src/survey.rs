@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
 //! Everything that a device's display offers, found without changing anything.
 
-use crate::device::{GfxDevice, PlaneKind, PlaneType};
+use crate::device::{GfxDevice, PlaneKind, PlaneType, RegionIndex};
 use crate::display::{Display, Look, kinds};
 use crate::edid::EdidRegisters;
 use crate::error::{Error, Result};
+use crate::fb_region::{self, Page};
 use crate::plane::{Plane, PlaneState};
 use crate::quirk::{self, Quirk};
 use crate::region::{self, RegionInfo};
@@ -18,7 +19,10 @@ const TRIES: u32 = 4;
 pub struct Survey {
     /// What the device says of itself.
     pub device: DeviceInfo,
-    /// Kinds of planes, at least one, the one that is looked at first.
+    /// Its framebuffer region, where there is one, and what the page in it says.
+    pub fb_region: Option<(RegionIndex, Result<Page>)>,
+    /// Kinds of planes that can be queried, the one that is looked at first. None only where there
+    /// is a framebuffer region.
     pub kinds: Vec<PlaneKind>,
     /// Each plane, and what came of asking for it.
     pub planes: Vec<(PlaneType, Result<PlaneState>)>,
@@ -33,7 +37,8 @@ pub struct Survey {
 }
 
 impl Survey {
-    /// Asks `device` all there is to ask. One dma-buf is exported, if it shows one.
+    /// Asks `device` all there is to ask. One dma-buf is exported, if it shows one, and one capture
+    /// of a framebuffer region is made.
     ///
     /// # Errors
     ///
@@ -42,10 +47,15 @@ impl Survey {
     /// [`device_info`]: crate::device::RegionDevice::device_info
     pub fn new<D: GfxDevice + ?Sized>(device: &D) -> Result<Self> {
         let info = device.device_info()?;
-        let kinds = kinds(device)?;
+        let fb_region = fb_region::find(device)?;
+        let kinds = match kinds(device) {
+            Err(Error::NoDisplay { .. }) if fb_region.is_some() => Vec::new(),
+            kinds => kinds?,
+        };
         let regions = region::all(device)?;
         let mut survey = Self {
             device: info,
+            fb_region: fb_region.map(|region| (region.index, Page::read(device, &region))),
             planes: Vec::new(),
             picture: None,
             edid: None,
@@ -68,6 +78,9 @@ impl Survey {
     }
 
     fn look_at_planes<D: GfxDevice + ?Sized>(&mut self, device: &D) {
+        if self.kinds.is_empty() {
+            return;
+        }
         for plane_type in PlaneType::ALL {
             let state = self.query(device, plane_type);
             if let Ok(PlaneState::Live(plane)) = &state {
@@ -103,15 +116,15 @@ impl Survey {
     }
 
     fn look_at_picture<D: GfxDevice + ?Sized>(&mut self, device: &D) {
-        if self.primary().is_none() {
+        if self.primary().is_none() && self.fb_region.is_none() {
             return;
         }
-        let mut display = Display::with_kind(device, self.kinds[0]);
-        self.picture = match display.look() {
-            Ok(Look::Live(..)) => Some(Ok(())),
-            Ok(Look::Off) => None,
-            Ok(Look::Held(error, _) | Look::Gone(error)) | Err(error) => Some(Err(error)),
+        let look = || match Display::new(device)?.look()? {
+            Look::Live(..) => Ok(Some(())),
+            Look::Off => Ok(None),
+            Look::Held(error, _) | Look::Gone(error) => Err(error),
         };
+        self.picture = look().transpose();
         if let Some(Err(Error::NotMappable { errno, .. })) = self.picture {
             self.quirks.push(Quirk::NotMappable { errno });
         }

@@ -8,10 +8,12 @@ use std::time::{Duration, Instant};
 
 use metered::Metered;
 use vfio_display::Look;
+use vfio_display::device::RegionDevice as _;
+use vfio_display::fb_region::{Page, layout};
 use vfio_display::geometry::{Point, Rect, Size};
 use vfio_display::sink::Takes;
 use vfio_display::testing::card::Card;
-use vfio_display::testing::{FbMock, FbOptions, Recorder, rows};
+use vfio_display::testing::{FB_REGION, FbMock, FbOptions, Recorder, rows};
 use vfio_display::{Display, Error, Poll};
 
 const XGA: Size = Size::new(1024, 768);
@@ -155,6 +157,64 @@ fn what_was_drawn_is_shown_and_damage_is_what_differs() {
     }
 }
 
+#[test]
+fn damage_since_a_frame_covers_what_differs_and_little_more() {
+    const ROUNDS: usize = 200;
+    let guest = FbMock::new(FbOptions::new(XGA)).unwrap();
+    let region = guest.region_info(FB_REGION).unwrap();
+    guest.write(&region, layout::DEMAND.offset as u64, &60_000_u32.to_le_bytes()).unwrap();
+    guest.set_mode(Some(XGA)).unwrap();
+    let mut state = 0x1234_5678_9abc_def1_u64;
+    let mut random = |below: u32| {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+        (state >> 33) as u32 % below
+    };
+    // Each frame's number and picture; the newest last.
+    let mut screen = vec![0_u32; XGA.area() as usize];
+    let mut frames = vec![(Page::read(&guest, &region).unwrap().frame(), screen.clone())];
+    let (mut told, mut changed, mut too_long_ago) = (0_u64, 0_u64, 0);
+    for round in 0..ROUNDS {
+        guest.begin();
+        let mut damage = Vec::new();
+        for _ in 0..1 + random(3) {
+            // A letter, a window, a line.
+            let (width, height) = [(9, 16), (300, 200), (XGA.width, 1)][random(3) as usize];
+            let x = random(XGA.width - width + 1);
+            let rect = Rect { x, y: random(XGA.height - height), width, height };
+            let pixels: Vec<u32> = (0..width * height).map(|_| 1 + random(0xff_fffe)).collect();
+            draw(&guest, rect, &pixels);
+            for (row, y) in pixels.chunks_exact(width as usize).zip(rect.y..) {
+                screen[(y * XGA.width + x) as usize..][..width as usize].copy_from_slice(row);
+            }
+            damage.push(rect);
+        }
+        guest.commit(&damage);
+        let page = Page::read(&guest, &region).unwrap();
+        frames.push((page.frame(), screen.clone()));
+        let (since, before) = &frames[frames.len() - 1 - random(1 + round.min(59) as u32) as usize];
+        let Some(rects) = page.damage(0, *since, page.frame()) else {
+            too_long_ago += 1;
+            continue;
+        };
+        let mut covered = vec![false; screen.len()];
+        for rect in rects {
+            for y in rect.y..rect.y + rect.height {
+                covered[(y * XGA.width + rect.x) as usize..][..rect.width as usize].fill(true);
+            }
+        }
+        let differs = screen.iter().zip(before).zip(&covered);
+        for (at, ((now, before), covered)) in differs.enumerate() {
+            assert!(now == before || *covered, "round {round}, since {since}: pixel {at}");
+            changed += u64::from(now != before);
+            told += u64::from(*covered);
+        }
+        frames.drain(..frames.len().saturating_sub(60));
+    }
+    println!("{told} pixels told, {changed} changed, {too_long_ago} times too long ago");
+    assert!(told * 2 <= changed * 3, "{told} of {changed}");
+    assert!((1..ROUNDS / 2).contains(&too_long_ago), "{too_long_ago}: the ring runs over at times");
+}
+
 /// Ends a thread also when the test fails.
 struct StopOnDrop<'a>(&'a AtomicBool);
 
@@ -230,7 +290,7 @@ fn the_cursor_has_its_shape_its_place_and_its_hotspot() {
     watched.poll();
     assert_eq!(watched.sink.cursor, None);
 
-    let shape: Vec<u32> = (0..32 * 16).map(|n| 0xff00_0000 | n * 77).collect();
+    let shape: Vec<u32> = (0..32 * 16).map(|n| 0xff00_0000 | (n * 77)).collect();
     guest.set_cursor(Size::new(32, 16), Some(Point::new(3, 4)), &shape).unwrap();
     guest.move_cursor(Point::new(-5, 700));
     watched.poll();

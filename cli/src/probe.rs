@@ -2,7 +2,9 @@
 //! `vfio-display probe`: what a device's display offers, and what its driver gets wrong.
 
 use serde_json::{Value, json};
+use vfio_display::device::RegionIndex;
 use vfio_display::edid::EdidRegisters;
+use vfio_display::fb_region::{self, Page, PlaneEntry, layout};
 use vfio_display::plane::{Buffer, Plane, PlaneState};
 use vfio_display::region::{Capability, RegionFlags, RegionInfo};
 use vfio_display::survey::Survey;
@@ -30,8 +32,19 @@ fn as_text(dev: &str, driver: Option<&str>, survey: &Survey) -> String {
     if let Some(driver) = driver {
         row("driver", driver);
     }
-    let kinds: Vec<String> = survey.kinds.iter().map(|kind| format!("{kind} planes")).collect();
-    row("offers", &kinds.join(", "));
+    let region = survey.fb_region.iter().map(|(index, _)| format!("framebuffer region {index}"));
+    let kinds = survey.kinds.iter().map(|kind| format!("{kind} planes"));
+    row("offers", &region.chain(kinds).collect::<Vec<_>>().join(", "));
+    match &survey.fb_region {
+        Some((_, Ok(page))) => {
+            row("page", &page_words(page));
+            page.planes().for_each(|plane| {
+                row("", &format!("{}: {}", plane.plane_type, entry_words(&plane)));
+            });
+        }
+        Some((_, Err(error))) => row("page", &format!("no use: {error}")),
+        None => {}
+    }
     for (plane_type, state) in &survey.planes {
         row(&plane_type.to_string(), &plane_words(state));
     }
@@ -55,6 +68,34 @@ fn as_text(dev: &str, driver: Option<&str>, survey: &Survey) -> String {
     lines.push(format!("{:<10}{quirks}", "quirks"));
     lines.extend(survey.quirks.iter().map(|quirk| format!("  - {quirk}")));
     lines.join("\n")
+}
+
+fn page_words(page: &Page) -> String {
+    let identity = page.identity();
+    let features =
+        [(layout::CAPTURE, "captures"), (layout::DAMAGE, "damage"), (layout::WAKE, "wake")];
+    let features: Vec<&str> = features
+        .into_iter()
+        .filter_map(|(bit, name)| (identity.features & bit != 0).then_some(name))
+        .collect();
+    let slots = page.slots().map(|slot| slot.len).collect::<Vec<_>>();
+    let room = slots.iter().min().map_or(String::new(), |room| format!(" of {room} bytes"));
+    format!(
+        "version {}.{}, {}, {} slots{room}, frame {}",
+        layout::VERSION.0,
+        identity.minor,
+        features.join(", "),
+        slots.len(),
+        page.frame()
+    )
+}
+
+fn entry_words(plane: &PlaneEntry) -> String {
+    if !plane.visible {
+        return "off".into();
+    }
+    let PlaneEntry { size, fourcc, modifier, position, .. } = plane;
+    format!("{size} {fourcc} {modifier} at {position}, frame {}", plane.frame)
 }
 
 fn plane_words(state: &Result<PlaneState, Error>) -> String {
@@ -128,6 +169,9 @@ fn name(region: &RegionInfo) -> Option<&'static str> {
     if region.is_edid() {
         return Some("EDID");
     }
+    if region.is_type(uapi::REGION_TYPE_GFX, fb_region::SUBTYPE) {
+        return Some("framebuffer region");
+    }
     const NAMES: [&str; uapi::PCI_NUM_REGIONS as usize] =
         ["BAR 0", "BAR 1", "BAR 2", "BAR 3", "BAR 4", "BAR 5", "ROM", "PCI config space", "VGA"];
     NAMES.get(region.index.0 as usize).copied()
@@ -146,6 +190,7 @@ fn as_json(dev: &str, driver: Option<&str>, survey: &Survey) -> Value {
     json!({
         "device": dev,
         "driver": driver,
+        "framebuffer_region": survey.fb_region.as_ref().map(page_json),
         "kinds": survey.kinds.iter().map(ToString::to_string).collect::<Vec<_>>(),
         "planes": planes,
         "picture": picture,
@@ -153,6 +198,37 @@ fn as_json(dev: &str, driver: Option<&str>, survey: &Survey) -> Value {
         "num_regions": survey.device.num_regions,
         "regions": survey.regions.iter().map(region_json).collect::<Vec<_>>(),
         "quirks": survey.quirks.iter().map(ToString::to_string).collect::<Vec<_>>(),
+    })
+}
+
+fn page_json((index, page): &(RegionIndex, Result<Page, Error>)) -> Value {
+    let page = match page {
+        Ok(page) => page,
+        Err(error) => return json!({ "region": index.0, "error": error.to_string() }),
+    };
+    let identity = page.identity();
+    let planes = page.planes().map(|plane| {
+        json!({
+            "type": plane.plane_type.to_string(),
+            "visible": plane.visible,
+            "width": plane.size.width,
+            "height": plane.size.height,
+            "format": plane.fourcc.to_string(),
+            "modifier": plane.modifier.raw(),
+            "x": plane.position.x,
+            "y": plane.position.y,
+            "frame": plane.frame,
+        })
+    });
+    json!({
+        "region": index.0,
+        "version": [layout::VERSION.0, identity.minor],
+        "features": identity.features,
+        "wake": identity.wake.map(|index| index.0),
+        "slots": page.slots().map(|slot| slot.len).collect::<Vec<_>>(),
+        "planes": planes.collect::<Vec<_>>(),
+        "generation": page.generation(),
+        "frame": page.frame(),
     })
 }
 

@@ -41,7 +41,8 @@ fuzz_target!(|bytes: &[u8]| {
 });
 
 fn plane_info(bytes: &[u8; 64]) -> PlaneInfo {
-    let word = |at: usize| u32::from_ne_bytes([bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]]);
+    let word =
+        |at: usize| u32::from_ne_bytes([bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]]);
     PlaneInfo {
         argsz: word(0),
         flags: word(4),

@@ -4,11 +4,8 @@
 use crate::device::RegionDevice;
 use crate::error::Result;
 use crate::fb_region::layout::{self, PAGE_LEN};
-use crate::fb_region::{FbRegionError, Page};
-use crate::region::{RegionFlags, RegionInfo};
-
-/// Looks at a page that is in the middle of a change.
-const TRIES: u32 = 8;
+use crate::fb_region::{FbRegionError, Page, read_steady, sequence};
+use crate::region::RegionInfo;
 
 #[derive(Debug)]
 pub(super) struct Reader {
@@ -26,17 +23,7 @@ impl Reader {
     ///
     /// What the device answers, and [`FbRegionError`].
     pub(super) fn new<D: RegionDevice + ?Sized>(device: &D, region: &RegionInfo) -> Result<Self> {
-        let (size, flags) = (region.size, region.flags);
-        if size < PAGE_LEN as u64 {
-            return Err(FbRegionError::Short { size }.into());
-        }
-        if !flags.contains(RegionFlags::READ | RegionFlags::WRITE) {
-            return Err(FbRegionError::Access { flags }.into());
-        }
-        let mut bytes = Box::new([0; PAGE_LEN]);
-        let first = sequence(device, region)?;
-        read_steady(device, region, first, &mut bytes)?;
-        let page = Page::new(bytes, size)?;
+        let page = Page::read(device, region)?;
         Ok(Self { page, spare: Box::new([0; PAGE_LEN]), settled: None })
     }
 
@@ -127,30 +114,4 @@ impl Reader {
         device.read(region, (entry.start + layout::slot::REQUEST.offset) as u64, &mut request)?;
         Ok(u32::from_le_bytes(request))
     }
-}
-
-fn sequence<D: RegionDevice + ?Sized>(device: &D, region: &RegionInfo) -> Result<u64> {
-    let mut bytes = [0; 8];
-    device.read(region, layout::SEQUENCE.offset as u64, &mut bytes)?;
-    Ok(u64::from_le_bytes(bytes))
-}
-
-/// Reads a page whose sequence was `before`, until none of it changed meanwhile.
-fn read_steady<D: RegionDevice + ?Sized>(
-    device: &D,
-    region: &RegionInfo,
-    mut before: u64,
-    bytes: &mut [u8; PAGE_LEN],
-) -> Result<()> {
-    for _ in 0..TRIES {
-        if before.is_multiple_of(2) {
-            device.read(region, 0, bytes)?;
-        }
-        let after = sequence(device, region)?;
-        if before.is_multiple_of(2) && before == after && layout::SEQUENCE.get(bytes) == after {
-            return Ok(());
-        }
-        before = after;
-    }
-    Err(FbRegionError::Unsteady { tries: TRIES }.into())
 }

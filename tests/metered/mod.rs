@@ -12,23 +12,23 @@ use vfio_display::uapi::{DeviceInfo, PlaneInfo};
 use vfio_display::{Mapping, Result};
 
 #[derive(Debug)]
-pub struct Metered<D> {
+pub(crate) struct Metered<D> {
     device: D,
     bytes: AtomicU64,
 }
 
 impl<D: RegionDevice> Metered<D> {
-    pub fn new(device: D) -> Self {
+    pub(crate) fn new(device: D) -> Self {
         Self { device, bytes: AtomicU64::new(0) }
     }
 
     /// Bytes read since the last call.
-    pub fn take_bytes(&self) -> u64 {
+    pub(crate) fn take_bytes(&self) -> u64 {
         self.bytes.swap(0, Ordering::Relaxed)
     }
 
     /// All of BAR 0, as a plane query's consumer maps it.
-    pub fn map_all(device: &D) -> Mapping {
+    pub(crate) fn map_all(device: &D) -> Mapping {
         let bar = device.region_info(RegionIndex(0)).expect("BAR 0");
         device.map(&bar, 0, bar.size).expect("it maps")
     }

@@ -55,7 +55,7 @@ impl Status {
         &mut self,
         now: Instant,
         plane: Option<&Plane>,
-        kind: PlaneKind,
+        kind: Option<PlaneKind>,
         viewers: usize,
     ) {
         let Some(since) = self.since else { return };
@@ -83,11 +83,14 @@ impl Status {
         &self,
         passed: Duration,
         plane: Option<&Plane>,
-        kind: PlaneKind,
+        kind: Option<PlaneKind>,
         viewers: usize,
     ) -> String {
         let screen = match plane {
-            Some(plane) => format!("{} {} {kind}", plane.size, plane.fourcc),
+            Some(plane) => {
+                let kind = kind.map_or("captures".into(), |kind| kind.to_string());
+                format!("{} {} {kind}", plane.size, plane.fourcc)
+            }
             None if self.off => "no signal".to_owned(),
             None => "no picture yet".to_owned(),
         };

@@ -32,7 +32,7 @@ fn row(size: Size, personality: Personality) -> Result<(), Box<dyn Error>> {
     let mock = Mock::new(personality, size)?;
     mock.show_card(0)?;
     let mut display = Display::new(mock)?;
-    let kind = display.kind();
+    let kind = display.kind().map_or("captures".into(), |kind| kind.to_string());
     let mut server = VncServer::start(Options::default(), Arc::new(()))?;
     let (viewer, served) = UnixStream::pair()?;
     server.serve(served)?;
