@@ -13,7 +13,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use support::vfbdemo::{COMMIT_ALL, PRIMARY, Register, SLOTS, Vfbdemo, entry, load_vfbdemo};
-use support::{Mdev, wait_for};
+use support::{Mdev, StopOnDrop, wait_for};
 use vfio_display::WritableMapping;
 use vfio_display::device::{RegionDevice as _, RegionIndex, Vfio};
 use vfio_display::fb_region::layout::{self, damage};
@@ -269,19 +269,21 @@ fn a_consumer_can_t_write_into_a_slot() {
     let fd = vfb.device.as_fd().as_raw_fd();
     let at = (9 << REGION_SHIFT) + 0x1000;
     assert!(WritableMapping::new(vfb.device.as_fd(), at as u64, 4096).is_err());
-    // SAFETY: a mapping of a file at a place that the kernel chooses.
-    let mapped =
-        unsafe { libc::mmap(ptr::null_mut(), 4096, libc::PROT_READ, libc::MAP_SHARED, fd, at) };
+    // SAFETY: mappings of a file at a place that the kernel chooses; what is ours is given back, and
+    // nobody has a reference into it.
+    let (mapped, protected, given_back, copied) = unsafe {
+        let map = |how| libc::mmap(ptr::null_mut(), 4096, libc::PROT_READ, how, fd, at);
+        let mapped = map(libc::MAP_SHARED);
+        let protected = libc::mprotect(mapped, 4096, libc::PROT_READ | libc::PROT_WRITE);
+        let protected = outcome(protected as isize);
+        let given_back = libc::munmap(mapped, 4096);
+        let copied = map(libc::MAP_PRIVATE);
+        libc::munmap(copied, 4096);
+        (mapped, protected, given_back, copied)
+    };
     assert_ne!(mapped, libc::MAP_FAILED);
-    // SAFETY: the mapping is ours and nobody has a reference into it.
-    let protected = unsafe { libc::mprotect(mapped, 4096, libc::PROT_READ | libc::PROT_WRITE) };
-    assert_eq!(outcome(protected as isize), Err(libc::EACCES));
-    // SAFETY: as above.
-    let copied =
-        unsafe { libc::mmap(ptr::null_mut(), 4096, libc::PROT_READ, libc::MAP_PRIVATE, fd, at) };
+    assert_eq!((protected, given_back), (Err(libc::EACCES), 0));
     assert_eq!(copied, libc::MAP_FAILED, "a private copy is none of the device's memory");
-    // SAFETY: as above.
-    assert_eq!(unsafe { libc::munmap(mapped, 4096) }, 0);
 }
 
 #[test]
@@ -290,6 +292,7 @@ fn threads_that_disturb_each_other_do_no_harm() {
     let (_mdev, vfb) = device();
     let stop = AtomicBool::new(false);
     thread::scope(|scope| {
+        let _stop = StopOnDrop(&stop);
         for seed in 100..104 {
             let (vfb, stop) = (&vfb, &stop);
             scope.spawn(move || {
@@ -306,7 +309,6 @@ fn threads_that_disturb_each_other_do_no_harm() {
             page = check(&vfb, &page);
             looks += 1;
         }
-        stop.store(true, Ordering::Relaxed);
         println!("{looks} looks, {} changes of the page", page.sequence() / 2);
     });
     still_works(&vfb);
