@@ -12,6 +12,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use rustix::event::{EventfdFlags, eventfd};
 use support::vfbdemo::{COMMIT_ALL, PRIMARY, Register, SLOTS, Vfbdemo, entry, load_vfbdemo};
 use support::{Mdev, StopOnDrop, wait_for};
 use vfio_display::WritableMapping;
@@ -129,8 +130,19 @@ fn disturb(vfb: &Vfbdemo, rng: &mut Rng) {
             argument[..4].copy_from_slice(&argsz.to_le_bytes());
             argument[4..8].copy_from_slice(&(rng.below(64) as u32).to_le_bytes());
             argument[8..12].copy_from_slice(&(rng.below(12) as u32).to_le_bytes());
-            argument[12..20].copy_from_slice(&rng.below(3).to_le_bytes());
-            argument[20..24].copy_from_slice(&(rng.below(8) as u32).to_le_bytes());
+            // Of an interrupt: the first, how many, and an fd that may be an eventfd.
+            argument[12..16].copy_from_slice(&(rng.below(2) as u32).to_le_bytes());
+            argument[16..20].copy_from_slice(&(rng.below(3) as u32).to_le_bytes());
+            let wake = eventfd(0, EventfdFlags::CLOEXEC).expect("an eventfd");
+            let other = rng.below(12) as i32 - 2;
+            let fd_number = if rng.percent(50) { wake.as_raw_fd() } else { other };
+            argument[20..24].copy_from_slice(&fd_number.to_le_bytes());
+            if rng.percent(30) {
+                // DATA_EVENTFD and ACTION_TRIGGER of the interrupt that there is.
+                for (at, right) in [(4, 36_u32), (8, 5), (12, 0), (16, 1)] {
+                    argument[at..at + 4].copy_from_slice(&right.to_le_bytes());
+                }
+            }
             // The reset is for `reset`; what is past 20 may be the core's.
             let _ = ioctl(
                 fd,
