@@ -58,7 +58,7 @@ mod pci;
 mod personality;
 mod planes;
 mod recorder;
-mod rng;
+pub mod rng;
 pub mod rows;
 mod scene;
 mod state;

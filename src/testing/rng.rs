@@ -2,15 +2,19 @@
 //! Numbers that a seed repeats: SplitMix64 (Steele, Lea, Flood: Fast splittable pseudorandom
 //! number generators, 2014). Nothing here is secret, so nothing better is needed.
 
+/// A sequence of numbers.
 #[derive(Clone, Debug)]
-pub(super) struct Rng(u64);
+pub struct Rng(u64);
 
 impl Rng {
-    pub(super) const fn new(seed: u64) -> Self {
+    /// The sequence of `seed`.
+    pub const fn new(seed: u64) -> Self {
         Self(seed)
     }
 
-    pub(super) fn next(&mut self) -> u64 {
+    /// The next number.
+    #[expect(clippy::should_implement_trait, reason = "it never ends")]
+    pub fn next(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut z = self.0;
         z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -19,12 +23,12 @@ impl Rng {
     }
 
     /// A number below `bound`, which is not 0; the bias of a small bound does not matter here.
-    pub(super) fn below(&mut self, bound: u64) -> u64 {
+    pub fn below(&mut self, bound: u64) -> u64 {
         self.next() % bound
     }
 
     /// True `percent` times out of a hundred.
-    pub(super) fn percent(&mut self, percent: u8) -> bool {
+    pub fn percent(&mut self, percent: u8) -> bool {
         self.below(100) < u64::from(percent)
     }
 }

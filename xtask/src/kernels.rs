@@ -6,7 +6,7 @@
 //! | `release` | what `uname -r` says; written last, so that it means complete |
 //! | `root/` | the packages, unpacked: image, modules, headers |
 //! | `source/` | mdpy and mbochs, the kernel's own sample drivers with a display |
-//! | `modules/` | mdpy.ko, mbochs.ko and mbochs-rw.ko, built from them |
+//! | `modules/` | the drivers, built: see `drivers` |
 //! | `vmlinux` | the image, decompressed here and not in every boot under TCG |
 
 use std::fs::{self, File};
@@ -16,6 +16,7 @@ use std::process::Stdio;
 use anyhow::{Context, Result, bail, ensure};
 
 use crate::command::{self, program, workspace};
+use crate::drivers;
 use crate::packages::{self, KernelPackages};
 
 /// The series that the testbed runs: Debian 12's own, and the one of its newer hardware.
@@ -37,21 +38,6 @@ impl Series {
         }
     }
 }
-
-const SAMPLES: &[&str] = &["mdpy.c", "mdpy-defs.h", "mbochs.c"];
-
-/// What is changed in the second copy of mbochs: text that is there once, and what replaces it.
-const READ_WRITE: [(&str, &str); 2] = [
-    // As shipped, it exports its dma-bufs read-only, and refuses a read-only mapping: no CPU can
-    // look at them. A test of what is in one needs a driver that lets it.
-    ("\texp_info.priv = dmabuf;\n", "\texp_info.priv = dmabuf;\n\texp_info.flags = O_RDWR;\n"),
-    // As shipped, it gives a dma-buf's pages back at each last close of a file of it, though it
-    // counted them once: the second picture that a new process takes frees the guest's pages.
-    (
-        "\tfor (pg = 0; pg < dmabuf->pagecount; pg++)\n\t\tput_page(dmabuf->pages[pg]);\n\n",
-        "\tif (dmabuf->unlinked)\n\t\tfor (pg = 0; pg < dmabuf->pagecount; pg++)\n\t\t\tput_page(dmabuf->pages[pg]);\n\n",
-    ),
-];
 
 /// Never used in a virtual machine without such hardware, and two thirds of the package.
 const NOT_UNPACKED: &[&str] = &[
@@ -97,17 +83,23 @@ impl Kernel {
         let release =
             fs::read_to_string(&stamp).with_context(|| format!("reading {}", stamp.display()))?;
         let kernel = Self { series, release, directory };
-        if !kernel.modules().is_dir() {
-            kernel
-                .build_modules()
-                .with_context(|| format!("building mdpy and mbochs for {}", kernel.release))?;
-        }
+        drivers::prepare(&kernel)
+            .with_context(|| format!("building the drivers for {}", kernel.release))?;
         Ok(kernel)
     }
 
     /// The image as an ELF file, which QEMU starts by the PVH entry.
     pub(crate) fn image(&self) -> PathBuf {
         self.directory.join("vmlinux")
+    }
+
+    pub(crate) fn headers(&self) -> PathBuf {
+        self.root().join(format!("usr/src/linux-headers-{}", self.release))
+    }
+
+    /// The kernel's own sample drivers.
+    pub(crate) fn samples(&self) -> PathBuf {
+        self.directory.join("source")
     }
 
     pub(crate) fn compressed_image(&self) -> PathBuf {
@@ -118,7 +110,7 @@ impl Kernel {
         self.directory.join("root")
     }
 
-    /// Where mdpy.ko, mbochs.ko and mbochs-rw.ko are.
+    /// Where mdpy.ko, mbochs.ko, mbochs-rw.ko and vfbdemo.ko are.
     pub(crate) fn modules(&self) -> PathBuf {
         self.directory.join("modules")
     }
@@ -145,49 +137,6 @@ impl Kernel {
             }
         }
         Ok(order)
-    }
-
-    fn build_modules(&self) -> Result<()> {
-        println!("building mdpy and mbochs for {}", self.release);
-        let build = fresh(&self.directory.join("build"))?;
-        let read_write = fresh(&self.directory.join("build-rw"))?;
-        for sample in SAMPLES {
-            copy(&self.directory.join("source").join(sample), &build.join(sample))?;
-        }
-        let shipped = fs::read_to_string(build.join("mbochs.c"))?;
-        fs::write(read_write.join("mbochs.c"), patch_read_write(&shipped)?)?;
-        fs::write(build.join("Makefile"), "obj-m := mdpy.o mbochs.o\n")?;
-        fs::write(read_write.join("Makefile"), "obj-m := mbochs.o\n")?;
-
-        let done = fresh(&self.directory.join("modules.partial"))?;
-        self.make(&build)?;
-        self.make(&read_write)?;
-        copy(&build.join("mdpy.ko"), &done.join("mdpy.ko"))?;
-        copy(&build.join("mbochs.ko"), &done.join("mbochs.ko"))?;
-        copy(&read_write.join("mbochs.ko"), &done.join("mbochs-rw.ko"))?;
-        fs::rename(&done, self.modules())?;
-        Ok(())
-    }
-
-    fn make(&self, module: &Path) -> Result<()> {
-        let headers = format!("usr/src/linux-headers-{}", self.release);
-        let mut directory = std::ffi::OsString::from("M=");
-        directory.push(module);
-        command::quiet(
-            program("make")
-                .arg("-C")
-                .arg(self.root().join(headers))
-                .arg(directory)
-                // Type information would need pahole, and nothing reads it.
-                .args(["CONFIG_DEBUG_INFO_BTF_MODULES=", "modules"]),
-        )?;
-        for file in fs::read_dir(module)? {
-            let file = file?.path();
-            if file.extension().is_some_and(|extension| extension == "ko") {
-                command::quiet(program("strip").arg("-g").arg(file))?;
-            }
-        }
-        Ok(())
     }
 }
 
@@ -243,7 +192,7 @@ fn unpack_samples(package: &Path, name: &str, into: &Path) -> Result<()> {
         r#"set +o pipefail; dpkg-deb --fsys-tarfile "$1" 2>/dev/null |
         tar -xO ./usr/src/{name}.tar.xz | tar -xJ -C "$2" --strip-components=3 --occurrence=1"#
     );
-    for sample in SAMPLES {
+    for sample in drivers::SAMPLES {
         script.push_str(&format!(" {name}/samples/vfio-mdev/{sample}"));
     }
     pipeline(&script, &[package, into])
@@ -288,16 +237,6 @@ fn decompress_image(image: &Path, into: &Path) -> Result<()> {
     Ok(())
 }
 
-fn patch_read_write(mbochs: &str) -> Result<String> {
-    let mut patched = mbochs.to_owned();
-    for (old, new) in READ_WRITE {
-        let found = patched.matches(old).count();
-        ensure!(found == 1, "mbochs.c: {old:?} is there {found} times, not once");
-        patched = patched.replace(old, new);
-    }
-    Ok(patched)
-}
-
 /// The .deb file of a package: NAME_VERSION_ARCHITECTURE.deb.
 fn find(downloads: &Path, package: &str) -> Result<PathBuf> {
     for file in fs::read_dir(downloads)? {
@@ -324,18 +263,4 @@ pub(crate) fn copy(from: &Path, to: &Path) -> Result<()> {
     fs::copy(from, to)
         .with_context(|| format!("copying {} to {}", from.display(), to.display()))?;
     Ok(())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_driver_is_patched_once_or_not_at_all() {
-        let shipped: String = READ_WRITE.iter().map(|(old, _)| format!("a\n{old}b")).collect();
-        let patched = patch_read_write(&shipped).unwrap();
-        assert!(READ_WRITE.iter().all(|(_, new)| patched.contains(new)));
-        assert!(patch_read_write("a").is_err());
-        assert!(patch_read_write(&shipped.repeat(2)).is_err());
-    }
 }

@@ -7,6 +7,7 @@
 mod clock;
 mod command;
 mod device;
+mod drivers;
 mod ended;
 mod fuzz;
 mod initramfs;

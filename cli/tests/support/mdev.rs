@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
-//! mdev devices of the kernel's sample drivers.
+//! mdev devices of sample drivers.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -16,7 +16,8 @@ pub(crate) struct Mdev {
 }
 
 impl Mdev {
-    /// Creates one of a type: mdpy-vga, -xga, -hd, mbochs-small, -medium, -large.
+    /// Creates one of a type: mdpy-vga, -xga, -hd, mbochs-small, -medium, -large, vfbdemo-xga, -hd,
+    /// -4k.
     pub(crate) fn create(kind: &str) -> Self {
         let driver = kind.split('-').next().expect("split has a first part");
         let uuid = fs::read_to_string("/proc/sys/kernel/random/uuid").expect("/proc is mounted");
@@ -54,7 +55,7 @@ pub(crate) fn load_mbochs(read_write: bool) {
     run(Command::new("insmod").arg(module));
 }
 
-fn run(command: &mut Command) {
+pub(super) fn run(command: &mut Command) {
     let output = command.output().unwrap_or_else(|error| panic!("{command:?}: {error}"));
     assert!(
         output.status.success(),

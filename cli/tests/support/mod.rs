@@ -10,11 +10,13 @@ mod qemu;
 mod rfb;
 mod serve;
 mod shot;
+pub(crate) mod vfbdemo;
 
 use std::env;
 use std::fs::OpenOptions;
 use std::io::Write;
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -62,5 +64,14 @@ pub(crate) fn wait_for<T>(what: &str, timeout: Duration, mut ask: impl FnMut() -
         }
         assert!(start.elapsed() < timeout, "{what}: not within {timeout:?}");
         thread::sleep(Duration::from_millis(50));
+    }
+}
+
+/// Tells threads to end, also when the test fails.
+pub(crate) struct StopOnDrop<'a>(pub(crate) &'a AtomicBool);
+
+impl Drop for StopOnDrop<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
     }
 }
