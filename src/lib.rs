@@ -55,12 +55,14 @@ pub mod display;
 pub mod dmabuf;
 pub mod edid;
 pub mod error;
+mod font;
 pub mod format;
 pub mod frame;
 pub mod geometry;
 #[cfg(feature = "host")]
 pub mod host;
 pub mod input;
+pub mod notice;
 pub mod picture;
 pub mod plane;
 pub mod quirk;
@@ -83,6 +85,4 @@ pub use crate::error::{Errno, Error, Result};
 pub use crate::frame::{Cursor, Frame};
 pub use crate::picture::Picture;
 pub use crate::sink::Sink;
-pub use crate::sys::Mapping;
-#[cfg(feature = "testing")]
-pub use crate::sys::WritableMapping;
+pub use crate::sys::{Mapping, WritableMapping};

@@ -45,7 +45,6 @@ mod edid;
 mod encode;
 mod engine;
 mod faulty;
-mod font;
 pub mod guest;
 mod layout;
 mod memory;
