@@ -5,7 +5,6 @@
 //! merged, and its socket holds one update at most.
 
 use std::os::unix::net::UnixStream;
-use std::pin::Pin;
 use std::sync::Arc;
 
 use serde::Serialize;
@@ -22,7 +21,7 @@ use crate::screen::News;
 use crate::server::{Notice, Shared};
 use crate::slot::Slot;
 use crate::surface::PIXEL;
-use crate::wait::{all, race};
+use crate::wait::{Attempt, all, race};
 
 const PATH: &str = "/org/qemu/Display1/Listener";
 const LISTENER: &str = "org.qemu.Display1.Listener";
@@ -227,7 +226,7 @@ impl Listener<'_> {
             let calls = rects.iter().map(|rect| {
                 let body = (rect.x as i32, rect.y as i32, rect.width as i32, rect.height as i32);
                 let call = async move { self.call(MAP, "UpdateMap", &body).await.map(drop) };
-                Box::pin(call) as Pin<Box<dyn Future<Output = _> + Send>>
+                Box::pin(call) as Attempt<'_, Error>
             });
             all(calls.collect()).await?;
         }
@@ -249,7 +248,7 @@ impl Listener<'_> {
                 let body = (x as i32, y as i32, width, height, stride, FORMAT, pixels);
                 self.call(LISTENER, "Update", &body).await.map(drop)
             };
-            calls.push(Box::pin(call) as Pin<Box<dyn Future<Output = _> + Send>>);
+            calls.push(Box::pin(call) as Attempt<'_, Error>);
             if bytes >= most || calls.len() == AT_ONCE {
                 all(std::mem::take(&mut calls)).await?;
                 bytes = 0;

@@ -15,10 +15,11 @@ pub(crate) async fn race<T>(a: impl Future<Output = T>, b: impl Future<Output = 
     .await
 }
 
+/// Something that takes a while and may fail.
+pub(crate) type Attempt<'a, E> = Pin<Box<dyn Future<Output = Result<(), E>> + Send + 'a>>;
+
 /// All of them, begun in this order; the first error ends it.
-pub(crate) async fn all<E>(
-    mut futures: Vec<Pin<Box<dyn Future<Output = Result<(), E>> + Send + '_>>>,
-) -> Result<(), E> {
+pub(crate) async fn all<E>(mut futures: Vec<Attempt<'_, E>>) -> Result<(), E> {
     poll_fn(|context| {
         let mut failed = None;
         futures.retain_mut(|future| match future.as_mut().poll(context) {
