@@ -8,7 +8,7 @@ use std::str::FromStr;
 use tracing::{info, warn};
 use vfio_display::device::GfxDevice;
 use vfio_display::geometry::Size;
-use vfio_display::host::{Host, HostError, OnConflict, Reached, Target};
+use vfio_display::host::{DeviceName, Host, HostError, OnConflict, Reached, Target};
 use vfio_display::testing::{Mock, Personality};
 
 use crate::args::Device;
@@ -89,6 +89,16 @@ fn open_mock(personality: Personality, size: Size) -> Result<OpenDevice, Failure
         exited: None,
         mock: Some(mock),
     })
+}
+
+impl Dev {
+    /// The UUID of an mdev that is named by it.
+    pub(crate) fn uuid(&self) -> Option<String> {
+        match self {
+            Self::Host(Target::Device(DeviceName::Mdev(uuid))) => Some(uuid.to_string()),
+            _ => None,
+        }
+    }
 }
 
 impl fmt::Display for Dev {
