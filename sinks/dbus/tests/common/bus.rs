@@ -25,8 +25,9 @@ impl Bus {
             .expect("dbus-daemon is installed");
         let mut address = String::new();
         BufReader::new(daemon.stdout.take().unwrap()).read_line(&mut address).unwrap();
-        let address = address.trim_end().to_owned();
-        assert!(!address.is_empty(), "dbus-daemon says where it is");
+        assert!(!address.is_empty(), "dbus-daemon says that it is there");
+        // Without its guid, which an option of QEMU's can't have in it.
+        let address = format!("unix:path={}", at.display());
         Self { daemon, address, directory }
     }
 }

@@ -3,12 +3,18 @@
 
 use std::fs;
 use std::io::{BufRead as _, BufReader, Write as _};
-use std::path::Path;
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 
 use tempfile::TempDir;
 use vfio_display::Picture;
 use vfio_display::geometry::Size;
+
+/// Runs a script in the distribution's Python: PyGObject is a package of it.
+pub fn python(script: &str) -> Command {
+    let mut python = Command::new("/usr/bin/python3");
+    python.args(["-c", script]);
+    python
+}
 
 /// A running client; killed when dropped.
 pub struct Client {
@@ -21,10 +27,7 @@ pub struct Client {
 impl Client {
     /// Starts it at `bus:ADDRESS` or `peer:PATH`, with `copy`, `map`, `dmabuf` or `dmabuf2`.
     pub fn start(at: &str, kind: &str) -> Self {
-        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/clients/gdbus.py");
-        // The distribution's: PyGObject is a package of it.
-        let mut child = Command::new("/usr/bin/python3")
-            .arg(script)
+        let mut child = python(include_str!("../clients/gdbus.py"))
             .args([at, kind])
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
