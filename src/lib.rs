@@ -81,6 +81,7 @@ pub mod uapi;
 
 pub use crate::blit::Detection;
 pub use crate::display::{Display, Look, Poll, PollError};
+pub use crate::dmabuf::DmabufFrame;
 pub use crate::error::{Errno, Error, Result};
 pub use crate::frame::{Cursor, Frame};
 pub use crate::picture::Picture;

@@ -69,5 +69,5 @@ pub use self::mode::Mode;
 pub use self::op::Op;
 pub use self::personality::{Personality, UnknownPersonality};
 pub use self::planes::KernelBug;
-pub use self::recorder::{Recorder, Shown, ShownCursor};
+pub use self::recorder::{Recorder, Shown, ShownCursor, ShownDmabuf};
 pub use self::scene::Scene;

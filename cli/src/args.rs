@@ -116,6 +116,11 @@ pub(crate) struct Serve {
     #[arg(long, value_name = "PATH")]
     pub(crate) dbus_p2p: Option<PathBuf>,
 
+    /// Hand the device's dma-bufs on to D-Bus clients, which have to show them with a GPU, in
+    /// place of pixels; with no VNC and no recording beside
+    #[arg(long, conflicts_with_all = ["vnc", "record"])]
+    pub(crate) dma_buf: bool,
+
     /// Looks at the screen per second
     #[arg(long, value_name = "N", default_value_t = vfio_display::schedule::DEFAULT_RATE)]
     #[arg(value_parser = clap::value_parser!(u32).range(1..=1000))]

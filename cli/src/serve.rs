@@ -21,7 +21,8 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::low_level::pipe;
 use tracing::warn;
-use vfio_display::device::GfxDevice;
+use vfio_display::device::{GfxDevice, PlaneKind};
+use vfio_display::display;
 use vfio_display::edid::{Debounce, Edid};
 use vfio_display::{Detection, Display, Look, Poll};
 
@@ -43,7 +44,12 @@ pub(crate) fn run(args: &Serve, json: bool) -> Result<(), Failure> {
     let recorder = args.record.as_deref().map(|path| Recorder::new(path, args.fps)).transpose()?;
     let device = args.device.open()?;
     let guest = device.mock.map(Guest::start).transpose().map_err(|e| failed("the mock", e))?;
-    let mut display = Display::new(device.gfx)?;
+    let dmabufs = args.dma_buf && display::kinds(&device.gfx)?.contains(&PlaneKind::Dmabuf);
+    let mut display = if dmabufs {
+        Display::with_kind(device.gfx, PlaneKind::Dmabuf)
+    } else {
+        Display::new(device.gfx)?
+    };
     display.set_rate(args.fps);
 
     let dev = args.device.dev.to_string();

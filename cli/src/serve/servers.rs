@@ -97,6 +97,7 @@ fn start_dbus(
         name: dev.into(),
         view_only: args.view_only,
         resize: args.resize,
+        dma_buf: args.dma_buf,
         on_notice: Some(Arc::new(|notice| info!("{notice:?}"))),
         ..Default::default()
     };

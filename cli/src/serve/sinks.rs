@@ -5,7 +5,7 @@ use std::cell::Cell;
 use std::time::Instant;
 
 use vfio_display::sink::{Sink, SinkError, Takes};
-use vfio_display::{Cursor, Frame};
+use vfio_display::{Cursor, DmabufFrame, Frame};
 
 use super::record::Recorder;
 use super::servers::Servers;
@@ -55,7 +55,9 @@ impl Sink for Sinks {
         let to_servers_only = self.recorder.is_none();
         let cursor = to_servers_only && all(|takes| takes.cursor);
         self.draw_cursor.set(cursor);
-        Takes { cursor, idle: to_servers_only && all(|takes| takes.idle) }
+        let alone = to_servers_only && vnc.is_none();
+        let dmabuf = alone && dbus.is_some_and(|takes| takes.dmabuf);
+        Takes { cursor, idle: to_servers_only && all(|takes| takes.idle), dmabuf }
     }
 
     fn frame(&mut self, frame: &Frame<'_>) -> Result<(), SinkError> {
@@ -73,6 +75,11 @@ impl Sink for Sinks {
 
     fn cursor(&mut self, cursor: Option<&Cursor<'_>>) -> Result<(), SinkError> {
         self.each(|server| server.cursor(cursor))
+    }
+
+    fn dmabuf(&mut self, frame: &DmabufFrame<'_>) -> Result<bool, SinkError> {
+        self.damaged += frame.size.area();
+        self.servers.dbus.as_mut().map_or(Ok(false), |dbus| dbus.dmabuf(frame))
     }
 
     fn blank(&mut self) -> Result<(), SinkError> {

@@ -4,6 +4,7 @@
 //! A call is made when those before it are answered, so what a slow listener lacks meanwhile is
 //! merged, and its socket holds one update at most.
 
+use std::os::fd::AsFd as _;
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 
@@ -17,7 +18,7 @@ use zruntime::SharedRuntime;
 
 use crate::error::Error;
 use crate::input::Client;
-use crate::screen::News;
+use crate::screen::{Buffer, News};
 use crate::server::{Notice, Shared};
 use crate::slot::Slot;
 use crate::surface::PIXEL;
@@ -26,6 +27,7 @@ use crate::wait::{Attempt, all, race};
 const PATH: &str = "/org/qemu/Display1/Listener";
 const LISTENER: &str = "org.qemu.Display1.Listener";
 const MAP: &str = "org.qemu.Display1.Listener.Unix.Map";
+const DMABUF2: &str = "org.qemu.Display1.Listener.Unix.ScanoutDMABUF2";
 const PROPERTIES: &str = "org.freedesktop.DBus.Properties";
 
 /// `PIXMAN_x8r8g8b8` of `<pixman.h>`: 32 bits, type ARGB, 8 bits each of red, green and blue.
@@ -124,13 +126,16 @@ struct Way {
     mapped: Option<Size>,
     /// The size that it was told last.
     told: Option<Size>,
+    /// Whether it takes a dma-buf with all that can be told of one.
+    dmabuf2: bool,
 }
 
 impl Listener<'_> {
     async fn run(&self, id: u64) -> Result<(), Error> {
-        let maps = self.interfaces().await?.iter().any(|name| name == MAP);
-        let tries = if maps { TRIES } else { 0 };
-        let mut way = Way { tries, mapped: None, told: None };
+        let interfaces = self.interfaces().await?;
+        let has = |interface| interfaces.iter().any(|name| name == interface);
+        let tries = if has(MAP) { TRIES } else { 0 };
+        let mut way = Way { tries, mapped: None, told: None, dmabuf2: has(DMABUF2) };
         loop {
             let changed = self.shared.screen.changed.listen();
             if let Some(news) = self.shared.screen.news(id) {
@@ -182,6 +187,15 @@ impl Listener<'_> {
                 None => self.update(news.damage.size(), &rects).await?,
             }
         }
+        if news.buffer {
+            self.scanout_dmabuf(way).await?;
+        }
+        if news.redraw
+            && let Some(buffer) = self.shared.screen.buffer()
+        {
+            let (width, height) = (buffer.size.width as i32, buffer.size.height as i32);
+            self.call(LISTENER, "UpdateDMABUF", &(0, 0, width, height)).await?;
+        }
         if news.shape
             && let Some(shape) = self.shared.screen.shape()
         {
@@ -219,6 +233,28 @@ impl Listener<'_> {
         self.call(LISTENER, "Scanout", &body).await?;
         way.told = Some(size);
         Ok(())
+    }
+
+    /// The buffer that the screen is in.
+    async fn scanout_dmabuf(&self, way: &mut Way) -> Result<(), Error> {
+        (way.mapped, way.told) = (None, None);
+        let Some(buffer) = self.shared.screen.buffer() else { return Ok(()) };
+        let Buffer { dmabuf, size: Size { width, height }, stride, offset, .. } = &buffer;
+        let (fourcc, modifier) = (buffer.fourcc.raw(), buffer.modifier.raw());
+        let fd = Fd::from(dmabuf.as_fd());
+        // The first row is the upper one. QEMU says so of a VFIO device by `false`.
+        let y0_top = false;
+        if way.dmabuf2 {
+            let (x, y, planes) = (0_u32, 0_u32, 1_u32);
+            let (fds, offsets, strides) = (vec![fd], vec![*offset], vec![*stride]);
+            let body = (
+                fds, x, y, width, height, offsets, strides, planes, fourcc, width, height,
+                modifier, y0_top,
+            );
+            return self.call(DMABUF2, "ScanoutDMABUF2", &body).await.map(drop);
+        }
+        let body = (fd, width, height, stride, fourcc, modifier, y0_top);
+        self.call(LISTENER, "ScanoutDMABUF", &body).await.map(drop)
     }
 
     async fn update_map(&self, rects: &[Rect]) -> Result<(), Error> {

@@ -9,10 +9,12 @@ use std::io;
 use std::os::fd::OwnedFd;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use vfio_display::Picture;
 use vfio_display::damage::Damage;
+use vfio_display::dmabuf::Dmabuf;
+use vfio_display::format::{Fourcc, Modifier};
 use vfio_display::geometry::{Point, Rect, Size};
 use vfio_display::notice;
+use vfio_display::{DmabufFrame, Picture};
 use vfio_display_sinks::Shape;
 use zruntime::Event;
 
@@ -30,13 +32,46 @@ pub(crate) struct Screen {
 
 #[derive(Debug, Default)]
 struct State {
+    /// The pixels; `None` before the first, and while there is a buffer.
     surface: Option<Surface>,
+    /// A buffer in their place.
+    buffer: Option<Buffer>,
     /// Whether it is what the display shows now: it is not once frames were let go by.
     known: bool,
     shape: Option<Arc<Shape>>,
     /// Where the pointer is; `None` while it is hidden.
     position: Option<Point>,
     listeners: BTreeMap<u64, News>,
+}
+
+/// A dma-buf that is shown as it is.
+#[derive(Clone, Debug)]
+pub(crate) struct Buffer {
+    pub(crate) dmabuf: Arc<Dmabuf>,
+    pub(crate) size: Size,
+    pub(crate) fourcc: Fourcc,
+    pub(crate) modifier: Modifier,
+    pub(crate) stride: u32,
+    pub(crate) offset: u32,
+}
+
+impl Buffer {
+    fn new(frame: &DmabufFrame<'_>) -> Self {
+        let &DmabufFrame { dmabuf, size, fourcc, modifier, stride, offset } = frame;
+        Self { dmabuf: Arc::clone(dmabuf), size, fourcc, modifier, stride, offset }
+    }
+
+    fn is_same(&self, other: &Self) -> bool {
+        let shape = |b: &Self| (b.size, b.fourcc, b.modifier, b.stride, b.offset);
+        Arc::ptr_eq(&self.dmabuf, &other.dmabuf) && shape(self) == shape(other)
+    }
+}
+
+impl State {
+    fn size(&self) -> Option<Size> {
+        let buffer = self.buffer.as_ref().map(|buffer| buffer.size);
+        buffer.or(self.surface.as_ref().map(Surface::size))
+    }
 }
 
 /// What a listener is to be told, in this order.
@@ -48,6 +83,10 @@ pub(crate) struct News {
     pub(crate) whole: bool,
     /// Parts of it.
     pub(crate) damage: Damage,
+    /// Another buffer.
+    pub(crate) buffer: bool,
+    /// What the buffer shows may be new.
+    pub(crate) redraw: bool,
     pub(crate) shape: bool,
     pub(crate) position: bool,
 }
@@ -58,8 +97,10 @@ impl News {
         let size = state.surface.as_ref().map_or(Size::default(), Surface::size);
         Self {
             disable: false,
-            whole: state.known,
+            whole: state.known && state.surface.is_some(),
             damage: Damage::new(size),
+            buffer: state.buffer.is_some(),
+            redraw: state.buffer.is_some(),
             shape: state.shape.is_some(),
             position: state.position.is_some(),
         }
@@ -68,11 +109,18 @@ impl News {
     fn set_whole(&mut self, size: Size) {
         self.whole = true;
         self.damage.reset(size);
+        (self.buffer, self.redraw) = (false, false);
+    }
+
+    fn set_buffer(&mut self) {
+        (self.whole, self.buffer) = (false, true);
+        self.damage.clear();
     }
 
     fn is_empty(&self) -> bool {
-        let Self { disable, whole, damage, shape, position } = self;
-        !(*disable || *whole || *shape || *position) && damage.is_empty()
+        let Self { disable, whole, damage, buffer, redraw, shape, position } = self;
+        ![disable, whole, buffer, redraw, shape, position].into_iter().any(|news| *news)
+            && damage.is_empty()
     }
 }
 
@@ -87,17 +135,21 @@ impl Screen {
         let size = picture.size();
         let mut state = self.lock();
         let state = &mut *state;
+        let resized_from = state.size();
+        if state.buffer.take().is_some() {
+            state.listeners.values_mut().for_each(|news| news.disable = true);
+        }
         let surface = state.surface.as_mut().filter(|surface| surface.size() == size);
-        let resized = surface.is_none();
+        let is_new = surface.is_none();
         let surface = match surface {
             Some(surface) => surface,
             None => state.surface.insert(Surface::new(size)?),
         };
         let whole = [size.rect()];
-        let damage = if state.known && !resized { damage } else { &whole };
+        let damage = if state.known && !is_new { damage } else { &whole };
         damage.iter().for_each(|rect| surface.take(picture, *rect));
         for news in state.listeners.values_mut() {
-            if !state.known || resized {
+            if !state.known || is_new {
                 news.set_whole(size);
             } else if !news.whole {
                 damage.iter().for_each(|rect| news.damage.mark_rect(*rect));
@@ -105,10 +157,30 @@ impl Screen {
         }
         state.known = true;
         self.changed.notify(usize::MAX);
-        if resized {
+        if resized_from != Some(size) {
             self.resized.notify(usize::MAX);
         }
         Ok(())
+    }
+
+    /// Takes a buffer that is shown as it is.
+    pub(crate) fn show_dmabuf(&self, frame: &DmabufFrame<'_>) {
+        let mut state = self.lock();
+        let state = &mut *state;
+        let (resized_from, buffer) = (state.size(), Buffer::new(frame));
+        let is_new = !state.buffer.as_ref().is_some_and(|before| before.is_same(&buffer));
+        for news in state.listeners.values_mut() {
+            news.redraw = true;
+            if is_new {
+                news.set_buffer();
+            }
+        }
+        // Pixels that come again are copied anew.
+        (state.buffer, state.surface, state.known) = (Some(buffer), None, true);
+        self.changed.notify(usize::MAX);
+        if resized_from != Some(frame.size) {
+            self.resized.notify(usize::MAX);
+        }
     }
 
     /// There is nothing to show, and a picture says so.
@@ -120,12 +192,15 @@ impl Screen {
 
     /// Frames are let go by from now on.
     pub(crate) fn forget(&self) {
-        self.lock().known = false;
+        let mut state = self.lock();
+        state.known = false;
+        // Its device keeps few of them.
+        state.buffer = None;
     }
 
     /// Its last size, or the one that every client can show.
     pub(crate) fn size(&self) -> Size {
-        self.lock().surface.as_ref().map_or(notice::SIZE, Surface::size)
+        self.lock().size().unwrap_or(notice::SIZE)
     }
 
     /// The pointer is here, and looks like this if it looks different; or is hidden.
@@ -193,6 +268,11 @@ impl Screen {
         let state = self.lock();
         let surface = state.surface.as_ref().filter(|surface| surface.size() == size)?;
         Some(surface.bytes(rect))
+    }
+
+    /// The buffer that is shown.
+    pub(crate) fn buffer(&self) -> Option<Buffer> {
+        self.lock().buffer.clone()
     }
 
     /// What clients map, and the size.

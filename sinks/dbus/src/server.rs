@@ -12,7 +12,7 @@ use std::thread::JoinHandle;
 
 use vfio_display::input::BackChannel;
 use vfio_display::sink::{Sink, SinkError, Takes};
-use vfio_display::{Cursor, Frame};
+use vfio_display::{Cursor, DmabufFrame, Frame};
 use vfio_display_sinks::{Shape, SocketFile};
 use zruntime::{Event, SharedRuntime};
 
@@ -60,6 +60,9 @@ pub struct Options {
     pub view_only: bool,
     /// A client may ask for another size of the screen.
     pub resize: bool,
+    /// Listeners get dma-bufs as they are, where the device has them. There is no way to ask a
+    /// listener whether it shows one: those that don't show nothing.
+    pub dma_buf: bool,
     /// What clients are held to.
     pub limits: Limits,
     /// Who hears of listeners.
@@ -75,6 +78,7 @@ impl Default for Options {
             device_address: String::new(),
             view_only: false,
             resize: true,
+            dma_buf: false,
             limits: Limits::default(),
             on_notice: None,
         }
@@ -96,6 +100,7 @@ impl fmt::Debug for Options {
             .field("uuid", &self.uuid)
             .field("view_only", &self.view_only)
             .field("resize", &self.resize)
+            .field("dma_buf", &self.dma_buf)
             .field("limits", &self.limits)
             .finish_non_exhaustive()
     }
@@ -242,7 +247,7 @@ impl Sink for DbusServer {
             self.shared.screen.forget();
         }
         self.idle.store(idle, Ordering::Release);
-        Takes { cursor: true, idle }
+        Takes { cursor: true, idle, dmabuf: self.shared.options.dma_buf }
     }
 
     fn frame(&mut self, frame: &Frame<'_>) -> Result<(), SinkError> {
@@ -259,6 +264,15 @@ impl Sink for DbusServer {
         let shape = cursor.filter(is_new).and_then(Shape::new).map(Arc::new);
         screen.set_cursor(cursor.map(|cursor| cursor.position), shape);
         Ok(())
+    }
+
+    fn dmabuf(&mut self, frame: &DmabufFrame<'_>) -> Result<bool, SinkError> {
+        if self.idle.load(Ordering::Acquire) {
+            self.shared.screen.forget();
+        } else {
+            self.shared.screen.show_dmabuf(frame);
+        }
+        Ok(true)
     }
 
     fn blank(&mut self) -> Result<(), SinkError> {

@@ -177,7 +177,7 @@ impl Sink for VncServer {
             self.shared.screen.forget();
         }
         self.idle.store(idle, Ordering::Release);
-        Takes { cursor: self.shared.draws_cursor.load(Ordering::Acquire), idle }
+        Takes { cursor: self.shared.draws_cursor.load(Ordering::Acquire), idle, dmabuf: false }
     }
 
     fn frame(&mut self, frame: &Frame<'_>) -> Result<(), SinkError> {
