@@ -9,7 +9,7 @@ use std::sync::OnceLock;
 
 use anyhow::{Context, Result, bail};
 
-use crate::command::{self, program};
+use crate::command::{self, cargo, program};
 
 /// Installed where missing. Most are small; QEMU is the one that counts.
 const PROGRAMS: &[&str] = &[
@@ -31,17 +31,36 @@ const PROGRAMS: &[&str] = &[
 
 /// What some tests compare this project with, installed where missing.
 const PEERS: &[&str] = &[
+    "dbus-bin",
+    "dbus-daemon",
     "edid-decode",
+    "freerdp2-x11",
+    "gir1.2-glib-2.0",
     "gvncviewer",
-    "libpixman-1-0",
+    // qemu-rdp is built, against these
+    "libopus-dev",
+    "libpixman-1-dev",
+    "libusb-1.0-0-dev",
+    "libusbredirhost-dev",
+    "libusbredirparser-dev",
+    "openssl",
+    "pkg-config",
+    "python3-gi",
     // vncdotool comes from PyPI, into a directory of its own under target/
     "python3-venv",
+    // its D-Bus display, which is a module
+    "qemu-system-gui",
     "qemu-system-x86",
     "seabios",
     "strace",
     "tigervnc-viewer",
+    "xdotool",
     "xvfb",
 ];
+
+/// Programs from crates.io that some tests compare this project with: names and versions. Built
+/// once, into a directory of their own under `target/`.
+const PEER_CRATES: &[(&str, &str)] = &[("qemu-rdp", "0.1.1")];
 
 const ELSEWHERE: &str = "the testbed takes QEMU and its kernels from Debian 12: run this in a \
     Debian 12 container or machine, or leave the testbed out with --skip vm";
@@ -53,7 +72,18 @@ pub(crate) fn install_programs() -> Result<()> {
 
 /// Installs what tests beside other programs need.
 pub(crate) fn install_peers() -> Result<()> {
-    install(PEERS)
+    install(PEERS)?;
+    let target = command::workspace().join("target");
+    for (name, version) in PEER_CRATES {
+        command::run(
+            cargo()
+                .args(["install", "--locked", "--quiet", name, "--version", version, "--root"])
+                .arg(target.join("peers"))
+                .arg("--target-dir")
+                .arg(target.join("peers-build")),
+        )?;
+    }
+    Ok(())
 }
 
 /// Installs what is missing, or says exactly what that is.

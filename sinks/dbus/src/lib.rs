@@ -43,6 +43,7 @@ mod objects;
 mod screen;
 mod server;
 mod slot;
+mod socket;
 mod surface;
 mod wait;
 mod worker;

@@ -21,6 +21,7 @@ use crate::input::Client;
 use crate::screen::{Buffer, News};
 use crate::server::{Notice, Shared};
 use crate::slot::Slot;
+use crate::socket::Bounded;
 use crate::surface::PIXEL;
 use crate::wait::{Attempt, all, race};
 
@@ -75,8 +76,10 @@ async fn connect(
     runtime: &SharedRuntime,
     stream: UnixStream,
 ) -> Result<Connection, Error> {
-    let handshake = Builder::unix_stream(stream).server(Guid::generate()).p2p().build();
-    match runtime.timeout(shared.options.limits.handshake, handshake).await {
+    let limits = &shared.options.limits;
+    let socket = Bounded::new(runtime, stream, limits.message).map_err(zbus::Error::from)?;
+    let handshake = Builder::socket(socket).server(Guid::generate()).p2p().build();
+    match runtime.timeout(limits.handshake, handshake).await {
         Ok(connection) => connection.map_err(Error::from),
         Err(_) => Err(Error::TimedOut("the handshake")),
     }

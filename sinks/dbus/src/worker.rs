@@ -18,6 +18,7 @@ use crate::listener::{self, Newcomer};
 use crate::objects::{self, Scope};
 use crate::server::Shared;
 use crate::slot::Slot;
+use crate::socket::Bounded;
 use crate::wait::race;
 
 /// The name that clients look for.
@@ -133,7 +134,8 @@ async fn peer(shared: Arc<Shared>, runtime: SharedRuntime, stream: UnixStream) {
     let Some(slot) = shared.peers.take(limits.peers) else { return };
     let number = shared.number();
     let scope = Scope { shared: Arc::clone(&shared), peer: Some(number) };
-    let builder = Builder::unix_stream(stream).server(Guid::generate()).p2p();
+    let Ok(socket) = Bounded::new(&runtime, stream, limits.message) else { return };
+    let builder = Builder::socket(socket).server(Guid::generate()).p2p();
     let handshake = objects::serve_on(builder, &scope).build();
     let held = Held { shared: &shared, client: Client::Peer(number), _slot: slot };
     if let Ok(Ok(connection)) = runtime.timeout(limits.handshake, handshake).await {

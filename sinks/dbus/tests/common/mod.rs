@@ -9,8 +9,10 @@ pub mod client;
 pub mod desk;
 #[path = "../../../vnc/tests/common/pictures.rs"]
 pub mod pictures;
+pub mod raw;
 
 pub use bus::Bus;
 pub use client::Client;
 pub use desk::{Desk, until};
 pub use pictures::{Kind, Random, change, draw};
+pub use raw::{Listener, Raw};
