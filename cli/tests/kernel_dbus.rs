@@ -93,7 +93,9 @@ fn a_hundred_flips_reach_a_client_as_the_buffers_that_they_are() {
             let ours = dmabufs(serve.pid());
             assert!(ours.contains_key(&inode), "flip {flip}: {inode} of {ours:?}");
             assert_eq!(ours.len() as u64, PAGES.min(flip + 1), "flip {flip}: exported once");
-            assert_eq!(dmabufs(client.pid()).keys().collect::<Vec<_>>(), [&inode]);
+            wait_for("the client to have no other", PATIENCE, || {
+                dmabufs(client.pid()).keys().eq([&inode]).then_some(())
+            });
         }
         let calls = client.order("calls");
         let method = if kind == "dmabuf" { " ScanoutDMABUF=" } else { "ScanoutDMABUF2=" };

@@ -106,7 +106,7 @@ class Screen:
         elif method == "ScanoutMap":
             handle, offset, width, height, stride, pixel_format = arguments.unpack()
             assert pixel_format == X8R8G8B8
-            fd = fds.get(handle)
+            fd = fds.steal_fds()[handle]
             # As qemu-vnc does: private and read-only.
             memory = mmap.mmap(fd, height * stride, mmap.MAP_PRIVATE, mmap.PROT_READ, offset=offset)
             os.close(fd)
@@ -119,14 +119,14 @@ class Screen:
             self.copy(x, y, width, height, memory, y * stride + x * 4, stride)
         elif method == "ScanoutDMABUF":
             handle, width, height, stride, fourcc, modifier, y0_top = arguments.unpack()
-            self.take_dmabuf(fds.get(handle), width, height, 0, stride, fourcc, modifier, y0_top)
+            self.take_dmabuf(fds.steal_fds()[handle], width, height, 0, stride, fourcc, modifier, y0_top)
         elif method == "ScanoutDMABUF2":
             (handles, x, y, width, height, offsets, strides, planes, fourcc, backing_width,
              backing_height, modifier, y0_top) = arguments.unpack()
             assert (x, y, planes, len(handles)) == (0, 0, 1, 1)
             assert (backing_width, backing_height) == (width, height)
             self.take_dmabuf(
-                fds.get(handles[0]), width, height, offsets[0], strides[0], fourcc, modifier, y0_top)
+                fds.steal_fds()[handles[0]], width, height, offsets[0], strides[0], fourcc, modifier, y0_top)
         elif method == "UpdateDMABUF":
             x, y, width, height = arguments.unpack()
             assert self.inside(x, y, width, height)
