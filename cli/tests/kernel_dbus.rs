@@ -17,6 +17,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use client::Client;
+use rustix::process::Signal;
 use support::{Mdev, Serve, kernel, load_mbochs, wait_for};
 use vfio_display::Display;
 use vfio_display::device::PlaneKind;
@@ -72,7 +73,7 @@ fn a_hundred_flips_reach_a_client_as_the_buffers_that_they_are() {
     let socket = format!("/tmp/dbus-{}", mdev.uuid);
     let us = format!("pid:{}", std::process::id());
     for kind in ["dmabuf", "dmabuf2"] {
-        let serve = Serve::start(&us, &["--dbus-p2p", &socket, "--dma-buf"]);
+        let mut serve = Serve::start(&us, &["--dbus-p2p", &socket, "--dma-buf"]);
         assert_eq!(serve.address, format!("dbus unix:path={socket}"));
         let mut client = Client::start(&format!("peer:{socket}"), kind);
         let mut pages = BTreeMap::new();
@@ -109,7 +110,10 @@ fn a_hundred_flips_reach_a_client_as_the_buffers_that_they_are() {
         vbe.set_mode(SIZE).expect("the mode is set");
         wait_for("a buffer", PATIENCE, || buffer(&mut client));
         client.kill();
-        serve.stop();
+        serve.signal(Signal::INT);
+        // It has warned of a second look at a display of this driver.
+        let (status, stderr) = serve.ended();
+        assert!(status.success(), "{status}: {stderr}");
         assert_eq!(dmabufs(std::process::id()), BTreeMap::new());
     }
     drop(device);

@@ -58,9 +58,10 @@ const PEERS: &[&str] = &[
     "xvfb",
 ];
 
-/// Programs from crates.io that some tests compare this project with: names and versions. Built
-/// once, into a directory of their own under `target/`.
-const PEER_CRATES: &[(&str, &str)] = &[("qemu-rdp", "0.1.1")];
+/// What some tests drive and cargo builds: a program from crates.io, and a client on a crate that
+/// needs libraries of its own. Built once, into a directory of their own under `target/`.
+const PEER_CRATES: &[&[&str]] =
+    &[&["qemu-rdp", "--version", "0.1.1"], &["--path", "sinks/dbus/tests/clients/qemu-display"]];
 
 const ELSEWHERE: &str = "the testbed takes QEMU and its kernels from Debian 12: run this in a \
     Debian 12 container or machine, or leave the testbed out with --skip vm";
@@ -74,10 +75,14 @@ pub(crate) fn install_programs() -> Result<()> {
 pub(crate) fn install_peers() -> Result<()> {
     install(PEERS)?;
     let target = command::workspace().join("target");
-    for (name, version) in PEER_CRATES {
+    for which in PEER_CRATES {
+        // Without optimisation: most of the time that they take is their compiler's.
         command::run(
             cargo()
-                .args(["install", "--locked", "--quiet", name, "--version", version, "--root"])
+                .env("CARGO_PROFILE_DEV_DEBUG", "0")
+                .args(["install", "--locked", "--quiet", "--debug"])
+                .args(*which)
+                .arg("--root")
                 .arg(target.join("peers"))
                 .arg("--target-dir")
                 .arg(target.join("peers-build")),
