@@ -2,6 +2,7 @@
 //! The façade: a device's screen, looked at when the caller says so.
 
 pub mod boot;
+mod handover;
 mod origin;
 mod shown;
 
@@ -87,7 +88,7 @@ pub struct Display<D> {
     boot: Boot,
     /// The plane that was seen last; `None` while the device is off.
     plane: Option<Plane>,
-    /// What the screen is a copy of; `None` while neither the device nor the boot display is on.
+    /// What is shown; `None` while neither the device nor the boot display is on.
     on_screen: Option<OnScreen>,
     edid: Option<EdidPort>,
     /// The monitor that is plugged in by us.
@@ -99,12 +100,23 @@ pub struct Display<D> {
 /// Frames in 1000 seconds that a look asks for while nobody watches: enough to be somebody.
 const LOOK_DEMAND: u32 = 1000;
 
-/// What a screen is a copy of: another one is a new generation, which starts with a whole frame.
+/// What is shown, mostly by a copy: another one is a new generation, which starts with a whole frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum OnScreen {
     Plane(Mode),
     /// The boot display, in the mode with this number.
     Boot(u64),
+    /// None: the sink has the buffer itself.
+    Dmabuf,
+    /// None: no CPU reads the plane, of this size, and words say so.
+    Unreadable(Size),
+}
+
+impl OnScreen {
+    /// Whether the screen is a copy of it.
+    const fn is_copy(&self) -> bool {
+        matches!(self, Self::Plane(_) | Self::Boot(_))
+    }
 }
 
 /// What a page flip leaves as it is. The buffer is not part of it: the picture is compared with
@@ -179,7 +191,8 @@ impl<D: GfxDevice> Display<D> {
 
     /// The last picture, while the screen has not been off since.
     pub fn picture(&self) -> Option<&Picture> {
-        self.on_screen.is_some().then_some(self.screen.picture())
+        let copied = self.on_screen.as_ref().is_some_and(OnScreen::is_copy);
+        copied.then_some(self.screen.picture())
     }
 
     /// Shows `ramfb`, which is in `memory`, whenever the device shows nothing: before the guest's
@@ -326,6 +339,8 @@ impl<D: GfxDevice> Display<D> {
         self.screen.refresh();
         self.cursor.forget();
         self.shown.blank = false;
+        // Words, and a buffer, are told again as well.
+        self.on_screen = self.on_screen.filter(OnScreen::is_copy);
     }
 
     /// Lets go of every mapping and dma-buf, and of what the guest set up for the boot display:
@@ -350,13 +365,12 @@ impl<D: GfxDevice> Display<D> {
 
     /// Asks for the plane and copies it; an answer of the four states, or an error for good.
     fn look_at_plane(&mut self, now: Option<Instant>, detection: Detection) -> Result<PlaneState> {
-        let Self { device, origin, screen, cursor, .. } = self;
-        let state = origin.look(device, now, detection, screen, cursor)?;
+        let Self { device, origin, screen, cursor, plane, .. } = self;
+        let state = origin.look(device, now, detection, (screen, cursor), plane)?;
         match &state {
             PlaneState::Live(plane) => {
                 let mode = (plane.size, plane.fourcc, plane.modifier, plane.stride);
                 self.put_on_screen(OnScreen::Plane(mode));
-                self.plane = Some(*plane);
                 self.boot.device_is_on();
             }
             PlaneState::Off => self.plane = None,
@@ -395,7 +409,19 @@ impl<D: GfxDevice> Display<D> {
         if takes.idle {
             return Ok(Poll::Same);
         }
-        match self.look_at_plane(Some(now), self.detection)? {
+        if takes.dmabuf
+            && let Some(poll) = self.hand_over(sink)?
+        {
+            return Ok(poll);
+        }
+        let state = match self.look_at_plane(Some(now), self.detection) {
+            Ok(state) => state,
+            Err(error) => {
+                self.show_unreadable(&error, sink)?;
+                return Err(error.into());
+            }
+        };
+        match state {
             PlaneState::Live(plane) => {
                 let cursor = self.origin.look_at_cursor(&self.device, &plane, &mut self.cursor);
                 let shown =
@@ -405,7 +431,7 @@ impl<D: GfxDevice> Display<D> {
             }
             PlaneState::Off => {
                 let lasting = self.boot.device_is_off(now);
-                if matches!(self.on_screen, Some(OnScreen::Plane(_)))
+                if matches!(self.on_screen, Some(OnScreen::Plane(_) | OnScreen::Dmabuf))
                     && !lasting
                     && self.boot.is_there()
                 {

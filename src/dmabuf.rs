@@ -9,6 +9,8 @@ use rustix::io::Errno;
 
 use crate::device::{DmabufId, GfxDevice};
 use crate::error::{Call, Error, Result};
+use crate::format::{Fourcc, Modifier};
+use crate::geometry::Size;
 use crate::plane::Plane;
 use crate::sys::{self, Mapping};
 
@@ -84,6 +86,26 @@ impl AsFd for Dmabuf {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.fd.as_fd()
     }
+}
+
+/// A screen that is handed on as the buffer that it is in, for a GPU to read.
+///
+/// Nobody but the device knows what changed in it, so all of it may have.
+#[derive(Clone, Copy, Debug)]
+pub struct DmabufFrame<'a> {
+    /// The buffer. Who needs it later clones this; its device keeps few, so not for long. The fd
+    /// may be duplicated and sent to others, and outlives everything here.
+    pub dmabuf: &'a Arc<Dmabuf>,
+    /// Pixels in a row, and rows.
+    pub size: Size,
+    /// The pixels' format, which this crate need not know.
+    pub fourcc: Fourcc,
+    /// Their layout.
+    pub modifier: Modifier,
+    /// Bytes from a row to the next.
+    pub stride: u32,
+    /// Bytes before the first pixel.
+    pub offset: u32,
 }
 
 /// dma-bufs by id *and* description, because ids are used again; bounded, least recent out.

@@ -11,6 +11,10 @@ pub const BTN_LEFT: u16 = 0x110;
 pub const BTN_RIGHT: u16 = 0x111;
 /// `BTN_MIDDLE`.
 pub const BTN_MIDDLE: u16 = 0x112;
+/// `BTN_SIDE`.
+pub const BTN_SIDE: u16 = 0x113;
+/// `BTN_EXTRA`.
+pub const BTN_EXTRA: u16 = 0x114;
 
 /// Something that a viewer did.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

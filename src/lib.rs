@@ -58,12 +58,14 @@ pub mod dmabuf;
 pub mod edid;
 pub mod error;
 pub mod fb_region;
+mod font;
 pub mod format;
 pub mod frame;
 pub mod geometry;
 #[cfg(feature = "host")]
 pub mod host;
 pub mod input;
+pub mod notice;
 pub mod picture;
 pub mod plane;
 pub mod quirk;
@@ -84,10 +86,9 @@ pub mod vfio_user;
 
 pub use crate::blit::Detection;
 pub use crate::display::{Display, Look, Poll, PollError};
+pub use crate::dmabuf::DmabufFrame;
 pub use crate::error::{Errno, Error, Result};
 pub use crate::frame::{Cursor, Frame};
 pub use crate::picture::Picture;
 pub use crate::sink::Sink;
-pub use crate::sys::Mapping;
-#[cfg(feature = "testing")]
-pub use crate::sys::WritableMapping;
+pub use crate::sys::{Mapping, WritableMapping};

@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
 //! The memory behind a plane, and a picture out of it with what changed.
 
+use std::sync::Arc;
+
 use crate::blit::{self, Detection, Layout};
 use crate::device::{DmabufId, GfxDevice, RegionDevice, RegionIndex};
-use crate::dmabuf::DmabufCache;
+use crate::dmabuf::{Dmabuf, DmabufCache};
 use crate::error::Result;
 use crate::plane::{Buffer, Plane};
 use crate::region::{RegionFlags, RegionInfo};
@@ -47,6 +49,18 @@ impl Scanout {
         match plane.buffer {
             Buffer::Region(index) => self.copy_region(device, index, &layout, screen, detection),
             Buffer::Dmabuf(id) => self.copy_dmabuf(device, id, plane, &layout, screen, detection),
+        }
+    }
+
+    /// The dma-buf that `plane` is in, `None` where it is in a region.
+    pub(crate) fn dmabuf<D: GfxDevice + ?Sized>(
+        &mut self,
+        device: &D,
+        plane: &Plane,
+    ) -> Result<Option<Arc<Dmabuf>>> {
+        match plane.buffer {
+            Buffer::Dmabuf(id) => self.dmabufs.get(device, id, plane).map(Some),
+            Buffer::Region(_) => Ok(None),
         }
     }
 

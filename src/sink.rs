@@ -3,6 +3,7 @@
 
 use std::error::Error as StdError;
 
+use crate::dmabuf::DmabufFrame;
 use crate::frame::{Cursor, Frame};
 
 /// Why a sink could not take something. The display keeps the damage and offers it again.
@@ -17,6 +18,9 @@ pub struct Takes {
     /// meanwhile, and can be parked until [`BackChannel::viewers`](crate::input::BackChannel) says
     /// that somebody does. The first frame after that is whole, as after any change of these.
     pub idle: bool,
+    /// It can show a dma-buf as it is, [`Sink::dmabuf`]. A display offers those that it has, and
+    /// pixels where it has none, or the sink does not want that one.
+    pub dmabuf: bool,
 }
 
 /// A consumer of frames: a server for viewers, a recorder, an embedder's own.
@@ -42,6 +46,17 @@ pub trait Sink {
     ///
     /// Its own; the cursor is then offered again at the next look.
     fn cursor(&mut self, cursor: Option<&Cursor<'_>>) -> Result<(), SinkError>;
+
+    /// Takes the buffer that the screen is in, in place of a frame; called at every look. `false`
+    /// where it has no use for this one: the screen then comes as a frame, if a CPU can read it.
+    /// Called only where [`Takes::dmabuf`] is set.
+    ///
+    /// # Errors
+    ///
+    /// Its own; the buffer is then offered again at the next look.
+    fn dmabuf(&mut self, _frame: &DmabufFrame<'_>) -> Result<bool, SinkError> {
+        Ok(false)
+    }
 
     /// There is nothing to show: the device is off. Called once each time that begins.
     ///

@@ -16,7 +16,7 @@ use vfio_display::{Display, Poll, PollError};
 
 // Whole pages of rows, because the mock of NVIDIA's driver is black in any other mode.
 const SIZE: Size = Size::new(320, 256);
-const DRAWS_CURSOR: Takes = Takes { cursor: true, idle: false };
+const DRAWS_CURSOR: Takes = Takes { cursor: true, idle: false, dmabuf: false };
 
 /// A display with its sink and a clock that the test owns.
 struct Watched {

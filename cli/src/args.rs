@@ -92,7 +92,7 @@ pub(crate) struct Shot {
     pub(crate) wait: Duration,
 }
 
-/// Show a display to people, as it moves, by VNC
+/// Show a display to people, as it moves, by VNC or by QEMU's D-Bus display
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
@@ -100,6 +100,7 @@ Examples:
   vfio-display serve pid:4711                          the screen of a running VMM
   vfio-display serve pid:4711 --resize                 the guest's size follows the viewer's window
   vfio-display serve pid:4711 --vnc unix:/run/vm1.sock a socket that only you can open
+  vfio-display serve pid:4711 --dbus                   to clients of `qemu -display dbus`: RDP, GTK
   vfio-display serve mock --record - | ffmpeg -f rawvideo -pix_fmt bgr0 -s 1024x768 -r 60 -i - a.mp4")]
 pub(crate) struct Serve {
     #[command(flatten)]
@@ -109,6 +110,20 @@ pub(crate) struct Serve {
     /// next port that is free]
     #[arg(long, value_name = "ADDR")]
     pub(crate) vnc: Option<Address>,
+
+    /// Serve QEMU's D-Bus display, org.qemu.Display1, on a bus: the session's, or the one at this
+    /// D-Bus address; no VNC then, unless it is asked for
+    #[arg(long, value_name = "ADDRESS", num_args = 0..=1, require_equals = true)]
+    pub(crate) dbus: Option<Option<String>>,
+
+    /// Serve it without a bus, at a socket that only you can open
+    #[arg(long, value_name = "PATH")]
+    pub(crate) dbus_p2p: Option<PathBuf>,
+
+    /// Hand the device's dma-bufs on to D-Bus clients, which have to show them with a GPU, in
+    /// place of pixels; with no VNC and no recording beside
+    #[arg(long, conflicts_with_all = ["vnc", "record"])]
+    pub(crate) dma_buf: bool,
 
     /// Looks at the screen per second
     #[arg(long, value_name = "N", default_value_t = vfio_display::schedule::DEFAULT_RATE)]

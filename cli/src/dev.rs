@@ -9,7 +9,7 @@ use std::str::FromStr;
 use tracing::{info, warn};
 use vfio_display::device::GfxDevice;
 use vfio_display::geometry::Size;
-use vfio_display::host::{Host, HostError, OnConflict, Reached, Target};
+use vfio_display::host::{DeviceName, Host, HostError, OnConflict, Reached, Target};
 use vfio_display::testing::{Mock, Personality};
 use vfio_display::vfio_user::{TIMEOUT, VfioUser};
 use vfio_display::{Error, error};
@@ -120,6 +120,16 @@ fn attach(path: &Path) -> Result<OpenDevice, Failure> {
         exited: None,
         mock: None,
     })
+}
+
+impl Dev {
+    /// The UUID of an mdev that is named by it.
+    pub(crate) fn uuid(&self) -> Option<String> {
+        match self {
+            Self::Host(Target::Device(DeviceName::Mdev(uuid))) => Some(uuid.to_string()),
+            _ => None,
+        }
+    }
 }
 
 impl fmt::Display for Dev {

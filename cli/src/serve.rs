@@ -7,38 +7,33 @@
 mod back;
 mod guest;
 mod record;
+mod servers;
 mod sinks;
 mod status;
 
 use std::io;
-use std::net::{Ipv4Addr, SocketAddr};
 use std::os::fd::{AsFd as _, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use serde_json::json;
+use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd, poll};
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::low_level::pipe;
 use tracing::{info, warn};
-use vfio_display::device::GfxDevice;
+use vfio_display::device::{GfxDevice, PlaneKind};
+use vfio_display::display;
 use vfio_display::edid::{Debounce, Edid};
 use vfio_display::{Detection, Display, Look, Poll};
-use vfio_display_vnc::{ListenError, Options, VncServer};
 
 use self::back::Back;
 use self::guest::Guest;
 use self::record::Recorder;
 use self::sinks::Sinks;
 use self::status::Status as StatusLine;
-use crate::args::{Address, Serve};
+use crate::args::Serve;
 use crate::exit::{Failure, Status};
 use crate::output::say;
-
-/// VNC's own port, and how many after it are tried where none is asked for by name.
-const PORT: u16 = 5900;
-const PORTS: u16 = 100;
 
 /// How long a device may be unable to say what it shows before a person is told. Drivers are for
 /// a look or two after each change of mode.
@@ -53,22 +48,14 @@ pub(crate) fn run(args: &Serve, json: bool) -> Result<(), Failure> {
     let device = args.device.open()?;
     let guest = device.mock.map(Guest::start).transpose().map_err(|e| failed("the mock", e))?;
     let recording = recorder.is_some();
-    let display = display(device.gfx, args.fps, recording)?;
+    let display = display(device.gfx, args, recording)?;
+    let wake = wake(&display)?;
 
     let dev = args.device.dev.to_string();
     let back = Back::new(guest, &dev).map_err(|error| failed("an eventfd", error))?;
     let back = Arc::new(back);
-    let options = Options {
-        name: dev.clone().into(),
-        view_only: args.view_only,
-        resize: args.resize,
-        on_notice: Some(Arc::new(|notice| info!("{notice:?}"))),
-        ..Options::default()
-    };
-    let server = VncServer::start(options, Arc::clone(&back) as _)
-        .map_err(|error| failed("the VNC server can't be started", error))?;
-    let address = listen(&server, args.vnc.as_ref())?;
-    let told = if json { json!({ "device": dev, "vnc": address }).to_string() } else { address };
+    let (servers, told) = servers::start(args, &dev, &back)?;
+    let told = if json { told.json(&dev).to_string() } else { told.to_string() };
     if args.record.as_deref().is_some_and(|path| path.as_os_str() == "-") {
         // Standard output is the recording's.
         eprintln!("{told}");
@@ -78,16 +65,16 @@ pub(crate) fn run(args: &Serve, json: bool) -> Result<(), Failure> {
 
     let mut serving = Serving {
         display,
-        sinks: Sinks::new(server, recorder),
+        sinks: Sinks::new(servers, recorder),
         back,
         exited: device.exited,
+        wake,
         signals,
         debounce: Debounce::default(),
         status: StatusLine::new(),
         held: None,
         told: None,
         takes_edid: args.resize,
-        watched: false,
         recording,
     };
     let mut ended = serving.run();
@@ -113,16 +100,32 @@ pub(crate) fn run(args: &Serve, json: bool) -> Result<(), Failure> {
 /// The display of a device, as the loop wants it.
 fn display(
     gfx: Box<dyn GfxDevice>,
-    fps: u32,
+    args: &Serve,
     recording: bool,
 ) -> Result<Display<Box<dyn GfxDevice>>, Failure> {
-    let mut display = Display::new(gfx)?;
-    display.set_rate(fps);
+    let dmabufs = args.dma_buf && display::kinds(&gfx)?.contains(&PlaneKind::Dmabuf);
+    let mut display =
+        if dmabufs { Display::with_kind(gfx, PlaneKind::Dmabuf) } else { Display::new(gfx)? };
+    display.set_rate(args.fps);
     if recording {
         // Each picture of a recording is exact, also where little changes.
         display.set_detection(Detection::Verified);
     }
     Ok(display)
+}
+
+/// What is signalled when there may be a new frame, where the device tells of them.
+fn wake(display: &Display<Box<dyn GfxDevice>>) -> Result<Option<OwnedFd>, Failure> {
+    let eventfd = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK);
+    let eventfd = eventfd.map_err(|errno| failed("an eventfd", errno.into()))?;
+    match display.set_wake(Some(eventfd.as_fd())) {
+        Ok(tells) => Ok(tells.then_some(eventfd)),
+        Err(error) => {
+            // The looks come all the same, only later.
+            info!("{error}");
+            Ok(None)
+        }
+    }
 }
 
 /// All that a loop turns around.
@@ -131,6 +134,8 @@ struct Serving {
     sinks: Sinks,
     back: Arc<Back>,
     exited: Option<OwnedFd>,
+    /// Readable when there may be a new frame.
+    wake: Option<OwnedFd>,
     signals: UnixStream,
     debounce: Debounce,
     status: StatusLine,
@@ -140,8 +145,6 @@ struct Serving {
     told: Option<String>,
     /// Viewers may choose a size, as far as is known.
     takes_edid: bool,
-    /// There are viewers.
-    watched: bool,
     recording: bool,
 }
 
@@ -206,10 +209,11 @@ impl Serving {
                 },
             }
         };
-        self.display = display(device.gfx, args.fps, self.recording)?;
+        self.display = display(device.gfx, args, self.recording)?;
+        self.wake = wake(&self.display)?;
         self.exited = device.exited;
         self.held = None;
-        if self.watched {
+        if self.back.viewers() > 0 {
             self.display.watch(Instant::now());
         }
         Ok(true)
@@ -228,12 +232,11 @@ impl Serving {
         let news = self.back.take();
         if let Some(viewers) = news.viewers {
             let watched = viewers > 0;
-            if watched && !self.watched && self.recording {
-                // Nobody was offered the frames before this one, and on a screen that stands
-                // still there is none after it.
+            if news.newcomer {
+                // Its server was not offered the frames before this one, and on a screen that
+                // stands still there is none after it.
                 self.display.refresh();
             }
-            self.watched = watched;
             if watched {
                 self.display.watch(now);
             } else if !self.recording {
@@ -282,15 +285,23 @@ impl Serving {
             PollFd::new(&self.signals, PollFlags::IN),
             PollFd::from_borrowed_fd(self.back.as_fd(), PollFlags::IN),
         ];
-        if let Some(exited) = &self.exited {
-            fds.push(PollFd::new(exited, PollFlags::IN));
-        }
+        let ends = fds.len();
+        fds.extend(self.exited.iter().map(|fd| PollFd::new(fd, PollFlags::IN)));
+        let wakes = fds.len();
+        fds.extend(self.wake.iter().map(|fd| PollFd::new(fd, PollFlags::IN)));
         match poll(&mut fds, pause.as_ref()) {
             Ok(_) | Err(rustix::io::Errno::INTR) => {}
             Err(errno) => return Err(failed("waiting", errno.into())),
         }
         let ready = |fd: Option<&PollFd<'_>>| fd.is_some_and(|fd| !fd.revents().is_empty());
-        Ok(match (ready(fds.first()), ready(fds.get(2))) {
+        let exited = ready(fds.get(ends).filter(|_| ends < wakes));
+        let woken = ready(fds.get(wakes));
+        if let (true, Some(wake)) = (woken, &self.wake) {
+            // Whatever it counts: one look finds all of it.
+            let _ = rustix::io::read(wake, &mut [0; 8]);
+            self.display.wake(Instant::now());
+        }
+        Ok(match (ready(fds.first()), exited) {
             (true, _) => Woken::Signal,
             (false, true) => Woken::Exit,
             (false, false) => Woken::Again,
@@ -306,40 +317,6 @@ pub(crate) fn signals() -> io::Result<UnixStream> {
     Ok(reader)
 }
 
-/// Listens, and answers with what to connect to, as a link where it can be one.
-fn listen(server: &VncServer, address: Option<&Address>) -> Result<String, Failure> {
-    match address {
-        Some(Address::Unix(path)) => {
-            server.listen_unix(path)?;
-            Ok(format!("unix:{}", path.display()))
-        }
-        Some(Address::Tcp(at)) => Ok(link(server.listen_tcp(*at)?)),
-        None => {
-            let mut taken = None;
-            for port in PORT..PORT + PORTS {
-                let at = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
-                match server.listen_tcp(at) {
-                    Ok(at) => return Ok(link(at)),
-                    Err(ListenError::Io { source, at })
-                        if source.kind() == io::ErrorKind::AddrInUse =>
-                    {
-                        taken.get_or_insert(ListenError::Io { source, at });
-                    }
-                    Err(error) => return Err(error.into()),
-                }
-            }
-            let last = PORT + PORTS - 1;
-            Err(taken
-                .map_or_else(|| failed("no port", io::ErrorKind::AddrInUse.into()), Into::into))
-            .map_err(|error: Failure| error.hint(format!("ports {PORT} to {last} are taken")))
-        }
-    }
-}
-
-fn link(at: SocketAddr) -> String {
-    format!("vnc://{at}")
-}
-
 fn timespec(duration: Duration) -> Timespec {
     // Two hundred years will do.
     duration.try_into().unwrap_or(Timespec { tv_sec: i64::MAX, tv_nsec: 0 })
@@ -347,20 +324,4 @@ fn timespec(duration: Duration) -> Timespec {
 
 pub(crate) fn failed(what: &str, error: io::Error) -> Failure {
     Failure::new(Status::Failed, format!("{what}: {error}"))
-}
-
-impl From<ListenError> for Failure {
-    fn from(error: ListenError) -> Self {
-        let status = match &error {
-            ListenError::NotLoopback(_) => Status::Usage,
-            ListenError::Io { source, .. } => match source.kind() {
-                io::ErrorKind::AddrInUse => Status::Busy,
-                io::ErrorKind::PermissionDenied => Status::NotPermitted,
-                io::ErrorKind::NotFound => Status::NotFound,
-                _ => Status::Failed,
-            },
-            _ => Status::Failed,
-        };
-        Self::new(status, error)
-    }
 }

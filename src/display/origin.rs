@@ -58,19 +58,21 @@ impl Origin {
     }
 
     /// Asks for the screen and copies it; one of the four states, or an error for good. A
-    /// framebuffer region's cursor is copied with it.
+    /// framebuffer region's cursor is copied with it. `seen` becomes what the device describes,
+    /// whether or not that can be copied.
     pub(super) fn look<D: GfxDevice>(
         &mut self,
         device: &D,
         now: Option<Instant>,
         detection: Detection,
-        screen: &mut Screen,
-        cursor: &mut CursorLayer,
+        (screen, cursor): (&mut Screen, &mut CursorLayer),
+        seen: &mut Option<Plane>,
     ) -> Result<PlaneState> {
         match self {
             Self::Query(kind, scanout) => {
                 let state = PlaneState::query(device, PlaneType::Primary, *kind)?;
                 let PlaneState::Live(plane) = state else { return Ok(state) };
+                *seen = Some(plane);
                 match scanout.copy(device, &plane, screen, detection) {
                     Ok(()) => Ok(PlaneState::Live(plane)),
                     Err(error) => PlaneState::of_error(error),
@@ -79,6 +81,9 @@ impl Origin {
             Self::Region(captures) => {
                 let state = captures.look(device, now, screen, cursor.shape_mut())?;
                 cursor.put(captures.cursor());
+                if let PlaneState::Live(plane) = state {
+                    *seen = Some(plane);
+                }
                 Ok(state)
             }
         }

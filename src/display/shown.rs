@@ -58,14 +58,26 @@ impl Shown {
             screen.shown();
             poll = Poll::Shown(size);
         }
-        if cursor.is_news() {
-            if draws_cursor {
-                sink.cursor(cursor.cursor().as_ref()).map_err(PollError::Sink)?;
-                poll = Poll::Shown(size);
-            }
-            cursor.told();
+        if self.show_cursor(cursor, sink)? {
+            poll = Poll::Shown(size);
         }
         Ok(poll)
+    }
+
+    /// Shows the sink the cursor, if it draws one and there is any news. Whether it did.
+    pub(super) fn show_cursor<S: Sink + ?Sized>(
+        &self,
+        cursor: &mut CursorLayer,
+        sink: &mut S,
+    ) -> Result<bool, PollError> {
+        if !cursor.is_news() {
+            return Ok(false);
+        }
+        if self.takes.cursor {
+            sink.cursor(cursor.cursor().as_ref()).map_err(PollError::Sink)?;
+        }
+        cursor.told();
+        Ok(self.takes.cursor)
     }
 
     /// Brings the blended picture up to date: the damaged pixels, then the cursor.

@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
 //! Who else holds dma-bufs of a device, and whether one more export is safe.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::os::fd::{AsFd as _, AsRawFd as _, BorrowedFd, OwnedFd};
 use std::path::PathBuf;
 use std::sync::{Mutex, PoisonError};
 
-use rustix::fs::{FlockOperation, Mode, OFlags, flock, open};
+use rustix::fs::{FlockOperation, Mode, OFlags, flock, fstat, open};
 use rustix::io::{Errno as Raw, fcntl_dupfd_cloexec};
 
 use super::process::{Process, Unseen};
@@ -143,7 +143,9 @@ impl ExportGuard {
         }
         let conflict = |why| Error::Conflict { id, why };
         self.take_lock(&mut exports.lock).map_err(conflict)?;
-        let found = self.conflict(device).map_err(|error| {
+        let given = exports.dmabufs.values().filter_map(|fd| fstat(fd).ok());
+        let given = given.map(|stat| stat.st_ino).collect();
+        let found = self.conflict_beside(device, &given).map_err(|error| {
             let errno = error.errno().unwrap_or(Raw::IO).into();
             conflict(Conflict::Unknown { errno })
         })?;
@@ -186,6 +188,16 @@ impl ExportGuard {
     /// We ourselves do not count: whoever exports by this crate exports an id once and
     /// duplicates the fd after that.
     pub(super) fn conflict(&self, device: BorrowedFd<'_>) -> Result<DisplayConflict> {
+        self.conflict_beside(device, &BTreeSet::new())
+    }
+
+    /// The same, but for dma-bufs with these inode numbers: those that we exported, and that
+    /// whoever has them was handed by us.
+    fn conflict_beside(
+        &self,
+        device: BorrowedFd<'_>,
+        given: &BTreeSet<u64>,
+    ) -> Result<DisplayConflict> {
         let us = std::process::id();
         let mut conflict = DisplayConflict { driver_breaks: self.breaks, ..Default::default() };
         let pids = if self.breaks { self.host.pids()? } else { vec![self.owner] };
@@ -197,7 +209,9 @@ impl ExportGuard {
                     continue;
                 }
             };
-            let mut dmabufs = self.host.exporters(pid, &fds.dmabufs);
+            let mut held = fds.dmabufs.clone();
+            held.retain(|fd| !self.host.inode(pid, *fd).is_some_and(|ino| given.contains(&ino)));
+            let mut dmabufs = self.host.exporters(pid, &held);
             if self.breaks {
                 dmabufs.retain(|exporter, _| exporter == BREAKS);
             }

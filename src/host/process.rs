@@ -4,6 +4,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
 use std::fmt;
+use std::fs;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::PathBuf;
 
 use rustix::io::{Errno as Raw, Result as RawResult};
@@ -220,6 +222,13 @@ impl Host {
             *exporters.entry(exporter.unwrap_or_default()).or_default() += 1;
         }
         exporters
+    }
+
+    /// The inode number of what an fd of a process is open on. Each dma-buf has its own.
+    pub(super) fn inode(&self, pid: u32, fd: i32) -> Option<u64> {
+        // The link is followed by the kernel: its text is no path.
+        let path = self.proc(pid).join("fd").join(fd.to_string());
+        fs::metadata(path).ok().map(|meta| meta.ino())
     }
 
     fn fdinfo(&self, pid: u32, fd: i32, key: &str) -> Option<String> {

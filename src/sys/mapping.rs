@@ -63,16 +63,8 @@ impl Mapping {
     /// Returns whether they lie inside; nothing is copied if not.
     #[must_use]
     pub fn copy_out(&self, offset: usize, out: &mut [u8]) -> bool {
-        if !inside(self.len, offset, out.len()) {
-            return false;
-        }
-        // SAFETY: `offset` is inside the mapping, as was just checked.
-        let from = unsafe { self.base.add(offset) };
-        // SAFETY: `out.len()` bytes from there are inside the mapping, which lives as long as
-        // `self`, and every byte of a mapping is initialised. `out` is ours alone, so it cannot
-        // overlap memory that no reference may point to.
-        unsafe { volatile_copy(from, out) };
-        true
+        // SAFETY: the mapping is readable, and `self` keeps it mapped during the call.
+        unsafe { copy_out(self.base, self.len, offset, out) }
     }
 }
 
@@ -88,18 +80,16 @@ impl fmt::Debug for Mapping {
     }
 }
 
-/// A shared mapping that can be drawn into: a test in the part of the guest.
-#[cfg(feature = "testing")]
+/// A shared mapping that can be drawn into: a sink's memory that viewers map as well, or a test in
+/// the part of the guest.
 pub struct WritableMapping {
     base: NonNull<u8>,
     len: usize,
 }
 
-#[cfg(feature = "testing")]
 // SAFETY: as for `Mapping`; a write takes `&mut self`, so only one runs at a time.
 unsafe impl Send for WritableMapping {}
 
-#[cfg(feature = "testing")]
 impl WritableMapping {
     /// Maps `len` bytes of `fd` at `offset`, shared, readable and writable.
     ///
@@ -125,20 +115,44 @@ impl WritableMapping {
         unsafe { ptr::copy_nonoverlapping(data.as_ptr(), to.as_ptr(), data.len()) };
         true
     }
+
+    /// Copies `out.len()` bytes, from `offset` on, out of the mapping.
+    ///
+    /// Returns whether they lie inside; nothing is copied if not.
+    #[must_use]
+    pub fn copy_out(&self, offset: usize, out: &mut [u8]) -> bool {
+        // SAFETY: as a `Mapping`, it is readable, and `self` keeps it mapped during the call.
+        unsafe { copy_out(self.base, self.len, offset, out) }
+    }
 }
 
-#[cfg(feature = "testing")]
 impl Drop for WritableMapping {
     fn drop(&mut self) {
         unmap(self.base, self.len);
     }
 }
 
-#[cfg(feature = "testing")]
 impl fmt::Debug for WritableMapping {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("WritableMapping").field("len", &self.len).finish_non_exhaustive()
     }
+}
+
+/// Copies `out.len()` bytes, from `offset` on, out of `len` mapped ones; whether they lie inside.
+///
+/// # Safety
+///
+/// `len` bytes from `base` on are mapped and readable.
+unsafe fn copy_out(base: NonNull<u8>, len: usize, offset: usize, out: &mut [u8]) -> bool {
+    if !inside(len, offset, out.len()) {
+        return false;
+    }
+    // SAFETY: `offset` is inside the mapping, as was just checked.
+    let from = unsafe { base.add(offset) };
+    // SAFETY: `out.len()` bytes from there are inside the mapping, and every byte of a mapping is
+    // initialised. `out` is ours alone, so it cannot overlap memory that no reference may point to.
+    unsafe { volatile_copy(from, out) };
+    true
 }
 
 fn inside(len: usize, offset: usize, count: usize) -> bool {

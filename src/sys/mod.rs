@@ -17,9 +17,7 @@ mod span;
 pub(crate) mod udmabuf;
 pub(crate) mod vfio;
 
-pub use mapping::Mapping;
-#[cfg(feature = "testing")]
-pub use mapping::WritableMapping;
+pub use mapping::{Mapping, WritableMapping};
 pub(crate) use span::Span;
 
 /// Borrows the fd of a `VfioDevice`, which lends it only as a number.

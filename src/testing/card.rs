@@ -15,8 +15,8 @@
 //! [`Card::moving`] and nowhere else. Every element is left out where it has no room, so that any
 //! size from 64x64 on works; smaller ones show what fits.
 
-use super::font;
 use super::paint::{Letters, Row, Text, half_chord, text_rect};
+use crate::font;
 use crate::geometry::{Rect, Size};
 
 const WHITE: u32 = 0x00ff_ffff;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
 //! What the test card is drawn with, one row at a time.
 
-use super::font;
+use crate::font;
 use crate::geometry::Rect;
 
 /// A row that is being drawn.

@@ -1,8 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
 //! A sink that keeps what it was shown, and holds the display to its word.
 
+use std::sync::Arc;
+
+use crate::dmabuf::{Dmabuf, DmabufFrame};
+use crate::format::Fourcc;
 use crate::frame::{Cursor, Frame, Source};
-use crate::geometry::{Point, Rect};
+use crate::geometry::{Point, Rect, Size};
 use crate::picture::Picture;
 use crate::sink::{Sink, SinkError, Takes};
 
@@ -30,6 +34,19 @@ pub struct ShownCursor {
     pub position: Point,
 }
 
+/// A dma-buf as it was last shown.
+#[derive(Clone, Debug)]
+pub struct ShownDmabuf {
+    /// The buffer, which this keeps.
+    pub dmabuf: Arc<Dmabuf>,
+    /// In pixels.
+    pub size: Size,
+    /// The pixels' format.
+    pub fourcc: Fourcc,
+    /// Bytes from a row to the next.
+    pub stride: u32,
+}
+
 /// Keeps a picture as a viewer does: only damaged pixels are copied into it.
 ///
 /// # Panics
@@ -44,6 +61,12 @@ pub struct Recorder {
     pub frames: Vec<Shown>,
     /// The cursor, `None` while it is hidden.
     pub cursor: Option<ShownCursor>,
+    /// The last dma-buf, where the sink takes them.
+    pub dmabuf: Option<ShownDmabuf>,
+    /// How often one was shown.
+    pub dmabufs: usize,
+    /// Has no use for the next dma-bufs, though it takes some.
+    pub unwanted: bool,
     /// How often the sink was told that there is nothing to show.
     pub blanks: usize,
     /// Calls to refuse from now on.
@@ -131,6 +154,19 @@ impl Sink for Recorder {
             position: cursor.position,
         });
         Ok(())
+    }
+
+    fn dmabuf(&mut self, frame: &DmabufFrame<'_>) -> Result<bool, SinkError> {
+        self.refused()?;
+        assert!(self.takes.dmabuf, "a dma-buf for a sink that takes none");
+        if self.unwanted {
+            self.dmabuf = None;
+            return Ok(false);
+        }
+        let &DmabufFrame { dmabuf, size, fourcc, stride, .. } = frame;
+        self.dmabuf = Some(ShownDmabuf { dmabuf: Arc::clone(dmabuf), size, fourcc, stride });
+        self.dmabufs += 1;
+        Ok(true)
     }
 
     fn blank(&mut self) -> Result<(), SinkError> {

@@ -4,9 +4,10 @@
 use std::io;
 use std::ops::Range;
 
+use super::Mock;
 use super::card::Card;
 use super::paint::{Letters, Row, Text, text_rect};
-use super::{Mock, font};
+use crate::font;
 use crate::geometry::{Point, Size};
 use crate::input::Event;
 

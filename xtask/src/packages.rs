@@ -9,7 +9,7 @@ use std::sync::OnceLock;
 
 use anyhow::{Context, Result, bail};
 
-use crate::command::{self, program};
+use crate::command::{self, cargo, program};
 
 /// Installed where missing. Most are small; QEMU is the one that counts.
 const PROGRAMS: &[&str] = &[
@@ -31,17 +31,37 @@ const PROGRAMS: &[&str] = &[
 
 /// What some tests compare this project with, installed where missing.
 const PEERS: &[&str] = &[
+    "dbus-bin",
+    "dbus-daemon",
     "edid-decode",
+    "freerdp2-x11",
+    "gir1.2-glib-2.0",
     "gvncviewer",
-    "libpixman-1-0",
+    // qemu-rdp is built, against these
+    "libopus-dev",
+    "libpixman-1-dev",
+    "libusb-1.0-0-dev",
+    "libusbredirhost-dev",
+    "libusbredirparser-dev",
+    "openssl",
+    "pkg-config",
+    "python3-gi",
     // vncdotool comes from PyPI, into a directory of its own under target/
     "python3-venv",
+    // its D-Bus display, which is a module
+    "qemu-system-gui",
     "qemu-system-x86",
     "seabios",
     "strace",
     "tigervnc-viewer",
+    "xdotool",
     "xvfb",
 ];
+
+/// What some tests drive and cargo builds: a program from crates.io, and a client on a crate that
+/// needs libraries of its own. Built once, into a directory of their own under `target/`.
+const PEER_CRATES: &[&[&str]] =
+    &[&["qemu-rdp", "--version", "0.1.1"], &["--path", "sinks/dbus/tests/clients/qemu-display"]];
 
 const ELSEWHERE: &str = "the testbed takes QEMU and its kernels from Debian 12: run this in a \
     Debian 12 container or machine, or leave the testbed out with --skip vm";
@@ -53,7 +73,22 @@ pub(crate) fn install_programs() -> Result<()> {
 
 /// Installs what tests beside other programs need.
 pub(crate) fn install_peers() -> Result<()> {
-    install(PEERS)
+    install(PEERS)?;
+    let target = command::workspace().join("target");
+    for which in PEER_CRATES {
+        // Without optimisation: most of the time that they take is their compiler's.
+        command::run(
+            cargo()
+                .env("CARGO_PROFILE_DEV_DEBUG", "0")
+                .args(["install", "--locked", "--quiet", "--debug"])
+                .args(*which)
+                .arg("--root")
+                .arg(target.join("peers"))
+                .arg("--target-dir")
+                .arg(target.join("peers-build")),
+        )?;
+    }
+    Ok(())
 }
 
 /// Installs what is missing, or says exactly what that is.

@@ -4,7 +4,7 @@
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use rustix::event::{EventfdFlags, eventfd};
 use tracing::warn;
@@ -12,10 +12,15 @@ use vfio_display::input::{BackChannel, Event, UiInfo};
 
 use super::guest::Guest;
 
+/// Servers that there can be.
+const SERVERS: usize = 2;
+
 /// What has come since it was last taken. Only the newest of each counts, so it can't grow.
 #[derive(Debug, Default)]
 pub(super) struct News {
     pub(super) viewers: Option<usize>,
+    /// A server that had no viewer has one.
+    pub(super) newcomer: bool,
     pub(super) input: bool,
     pub(super) ui_info: Option<UiInfo>,
 }
@@ -23,7 +28,8 @@ pub(super) struct News {
 /// The back-channel of this command.
 pub(super) struct Back {
     news: Mutex<News>,
-    viewers: Mutex<usize>,
+    /// Of each server.
+    viewers: Mutex<[usize; SERVERS]>,
     wake: OwnedFd,
     /// Where input goes: to a mock's guest. A VFIO device has no way in for it.
     guest: Option<Guest>,
@@ -51,7 +57,12 @@ impl Back {
     }
 
     pub(super) fn viewers(&self) -> usize {
-        *lock(&self.viewers)
+        lock(&self.viewers).iter().sum()
+    }
+
+    /// What a server is given, which is one of [`SERVERS`].
+    pub(super) fn of_server(back: &Arc<Self>, server: usize) -> Arc<dyn BackChannel> {
+        Arc::new(OfServer { back: Arc::clone(back), server })
     }
 
     fn tell(&self, note: impl FnOnce(&mut News)) {
@@ -67,27 +78,38 @@ impl AsFd for Back {
     }
 }
 
-impl BackChannel for Back {
+/// The back-channel of one server.
+struct OfServer {
+    back: Arc<Back>,
+    server: usize,
+}
+
+impl BackChannel for OfServer {
     fn input(&self, event: Event) {
-        match &self.guest {
+        let back = &self.back;
+        match &back.guest {
             Some(guest) => {
                 guest.input(event);
-                self.tell(|news| news.input = true);
+                back.tell(|news| news.input = true);
             }
-            None if !self.refused.swap(true, Ordering::Relaxed) => {
-                warn!("{}: a VFIO device takes no input; keys and pointer go nowhere", self.dev);
+            None if !back.refused.swap(true, Ordering::Relaxed) => {
+                warn!("{}: a VFIO device takes no input; keys and pointer go nowhere", back.dev);
             }
             None => {}
         }
     }
 
     fn ui_info(&self, info: UiInfo) {
-        self.tell(|news| news.ui_info = Some(info));
+        self.back.tell(|news| news.ui_info = Some(info));
     }
 
     fn viewers(&self, count: usize) {
-        *lock(&self.viewers) = count;
-        self.tell(|news| news.viewers = Some(count));
+        let before = std::mem::replace(&mut lock(&self.back.viewers)[self.server], count);
+        let all = self.back.viewers();
+        self.back.tell(|news| {
+            news.viewers = Some(all);
+            news.newcomer |= before == 0 && count > 0;
+        });
     }
 }
 

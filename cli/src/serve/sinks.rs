@@ -1,26 +1,29 @@
 // SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
-//! The VNC server and the recorder as one sink.
+//! The servers and the recorder as one sink.
 
+use std::cell::Cell;
 use std::time::Instant;
 
 use vfio_display::sink::{Sink, SinkError, Takes};
-use vfio_display::{Cursor, Frame};
-use vfio_display_vnc::VncServer;
+use vfio_display::{Cursor, DmabufFrame, Frame};
 
 use super::record::Recorder;
+use super::servers::Servers;
 use crate::exit::Failure;
 
 /// Hands everything to each; counts what passes.
 pub(super) struct Sinks {
-    vnc: VncServer,
+    servers: Servers,
     recorder: Option<Recorder>,
+    /// Whether the servers were last said to draw the cursor themselves.
+    draw_cursor: Cell<bool>,
     /// Pixels that were damaged in the frames so far.
     pub(super) damaged: u64,
 }
 
 impl Sinks {
-    pub(super) fn new(vnc: VncServer, recorder: Option<Recorder>) -> Self {
-        Self { vnc, recorder, damaged: 0 }
+    pub(super) fn new(servers: Servers, recorder: Option<Recorder>) -> Self {
+        Self { servers, recorder, draw_cursor: Cell::new(false), damaged: 0 }
     }
 
     /// Time passes, also for a recording.
@@ -29,14 +32,32 @@ impl Sinks {
     }
 }
 
+impl Sinks {
+    /// Has each server do something; the first error of any is the answer.
+    fn each(
+        &mut self,
+        mut act: impl FnMut(&mut dyn Sink) -> Result<(), SinkError>,
+    ) -> Result<(), SinkError> {
+        let Servers { vnc, dbus } = &mut self.servers;
+        let vnc = vnc.as_mut().map_or(Ok(()), |vnc| act(vnc));
+        let dbus = dbus.as_mut().map_or(Ok(()), |dbus| act(dbus));
+        vnc.and(dbus)
+    }
+}
+
 impl Sink for Sinks {
     fn takes(&self) -> Takes {
-        let vnc = self.vnc.takes();
-        match &self.recorder {
-            // A recording has the cursor in its frames, and is never idle.
-            Some(_) => Takes { cursor: false, idle: false },
-            None => vnc,
-        }
+        let Servers { vnc, dbus } = &self.servers;
+        let vnc = vnc.as_ref().map(Sink::takes);
+        let dbus = dbus.as_ref().map(Sink::takes);
+        let all = |has: fn(Takes) -> bool| vnc.is_none_or(has) && dbus.is_none_or(has);
+        // A recording has the cursor in its frames, and is never idle.
+        let to_servers_only = self.recorder.is_none();
+        let cursor = to_servers_only && all(|takes| takes.cursor);
+        self.draw_cursor.set(cursor);
+        let alone = to_servers_only && vnc.is_none();
+        let dmabuf = alone && dbus.is_some_and(|takes| takes.dmabuf);
+        Takes { cursor, idle: to_servers_only && all(|takes| takes.idle), dmabuf }
     }
 
     fn frame(&mut self, frame: &Frame<'_>) -> Result<(), SinkError> {
@@ -45,15 +66,24 @@ impl Sink for Sinks {
         if let Some(recorder) = &mut self.recorder {
             recorder.frame(frame);
         }
-        self.vnc.frame(frame)
+        if !self.draw_cursor.get() {
+            // It is in the frame, and would be there twice.
+            self.each(|server| server.cursor(None))?;
+        }
+        self.each(|server| server.frame(frame))
     }
 
     fn cursor(&mut self, cursor: Option<&Cursor<'_>>) -> Result<(), SinkError> {
-        self.vnc.cursor(cursor)
+        self.each(|server| server.cursor(cursor))
+    }
+
+    fn dmabuf(&mut self, frame: &DmabufFrame<'_>) -> Result<bool, SinkError> {
+        self.damaged += frame.size.area();
+        self.servers.dbus.as_mut().map_or(Ok(false), |dbus| dbus.dmabuf(frame))
     }
 
     fn blank(&mut self) -> Result<(), SinkError> {
-        self.vnc.blank()
+        self.each(|server| server.blank())
     }
 }
 

@@ -1,40 +1,24 @@
 // SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
-//! What a viewer holds down, and where its pointer is: so that only changes are told, and
-//! everything is let go when it leaves.
+//! What a viewer holds down, and where its pointer is, out of a PointerEvent's mask.
 
 use vfio_display::geometry::{Point, Size};
 use vfio_display::input::{BTN_LEFT, BTN_MIDDLE, BTN_RIGHT, Event};
-
-/// `KEY_*` codes end at 0x2ff.
-const KEYS: usize = 0x300;
+use vfio_display_sinks::Held as Down;
 
 /// The buttons of a PointerEvent's mask, from bit 0 (RFC 6143, section 7.5.5). The next four bits
 /// are the wheel: up, down, left, right.
 const BUTTONS: [u16; 3] = [BTN_LEFT, BTN_MIDDLE, BTN_RIGHT];
 
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct Held {
-    keys: [u64; KEYS / 64],
-    buttons: u8,
+    down: Down,
+    mask: u8,
     at: Option<(Point, Size)>,
-}
-
-impl Default for Held {
-    fn default() -> Self {
-        Self { keys: [0; KEYS / 64], buttons: 0, at: None }
-    }
 }
 
 impl Held {
     pub(crate) fn key(&mut self, code: u16, down: bool, to: &mut dyn FnMut(Event)) {
-        let Some(word) = self.keys.get_mut(usize::from(code) / 64) else { return };
-        let bit = 1 << (code % 64);
-        let was = *word & bit != 0;
-        *word = if down { *word | bit } else { *word & !bit };
-        // Down again is a repeat. Up again says nothing.
-        if down || was {
-            to(Event::Key { code, down });
-        }
+        self.down.key(code, down, to);
     }
 
     /// The order is that in which a person would have done it: there first, then the click.
@@ -50,32 +34,20 @@ impl Held {
             self.at = Some((at, screen));
             to(Event::Pointer { at, screen });
         }
-        let changed = self.buttons ^ mask;
         for (bit, code) in BUTTONS.into_iter().enumerate() {
-            if changed & 1 << bit != 0 {
-                to(Event::Button { code, down: mask & 1 << bit != 0 });
-            }
+            self.down.button(code, mask & 1 << bit != 0, to);
         }
-        let pressed = |bit: u8| i32::from(changed & mask & 1 << bit != 0);
+        let pressed = |bit: u8| i32::from(mask & !self.mask & 1 << bit != 0);
         let (vertical, horizontal) = (pressed(3) - pressed(4), pressed(6) - pressed(5));
         if (vertical, horizontal) != (0, 0) {
             to(Event::Wheel { horizontal, vertical });
         }
-        self.buttons = mask;
+        self.mask = mask;
     }
 
     pub(crate) fn release(&mut self, to: &mut dyn FnMut(Event)) {
-        for code in 0..KEYS as u16 {
-            if self.keys[usize::from(code) / 64] & 1 << (code % 64) != 0 {
-                self.key(code, false, to);
-            }
-        }
-        for (bit, code) in BUTTONS.into_iter().enumerate() {
-            if self.buttons & 1 << bit != 0 {
-                to(Event::Button { code, down: false });
-            }
-        }
-        self.buttons = 0;
+        self.down.release(to);
+        self.mask = 0;
     }
 }
 
@@ -89,18 +61,6 @@ mod tests {
         let mut events = Vec::new();
         act(&mut |event| events.push(event));
         events
-    }
-
-    #[test]
-    fn tells_changes_and_repeats() {
-        let mut held = Held::default();
-        let (down, up) =
-            (Event::Key { code: 30, down: true }, Event::Key { code: 30, down: false });
-        assert_eq!(told(|to| held.key(30, true, to)), [down]);
-        assert_eq!(told(|to| held.key(30, true, to)), [down]);
-        assert_eq!(told(|to| held.key(30, false, to)), [up]);
-        assert_eq!(told(|to| held.key(30, false, to)), []);
-        assert_eq!(told(|to| held.key(0xffff, true, to)), []);
     }
 
     #[test]

@@ -202,7 +202,7 @@ mod tests {
             (0xff13, 0xc6),
             (0xffea, 0xb8),
         ] {
-            assert_eq!(key(keysym), crate::scancode::key(scancode));
+            assert_eq!(key(keysym), vfio_display_sinks::scancode::key(scancode));
         }
     }
 }

@@ -1,48 +1,22 @@
 // SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
 //! Where viewers come from: TCP on loopback, and a socket file that only its owner can open.
 
-use std::fs;
-use std::io::{self, ErrorKind};
+use std::io;
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::os::fd::{AsFd, BorrowedFd};
-use std::os::unix::fs::{FileTypeExt, MetadataExt};
-use std::os::unix::net::{UnixListener, UnixStream};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
-use rustix::fs::Mode;
-use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, sockopt};
+use rustix::net::sockopt;
+use vfio_display_sinks::SocketFile;
 
 use crate::client::Stream;
 use crate::error::ListenError;
 
-/// Connections that wait to be accepted.
-const BACKLOG: i32 = 16;
-
 #[derive(Debug)]
 pub(crate) enum Listener {
     Tcp(TcpListener),
-    /// The file is only there to be removed.
-    Unix(UnixListener, #[expect(dead_code)] SocketFile),
-}
-
-/// A socket's file, removed with its listener: if it still is that socket's.
-#[derive(Debug)]
-pub(crate) struct SocketFile {
-    path: PathBuf,
-    inode: (u64, u64),
-}
-
-impl Drop for SocketFile {
-    fn drop(&mut self) {
-        if inode(&self.path).is_ok_and(|inode| inode == self.inode) {
-            let _ = fs::remove_file(&self.path);
-        }
-    }
-}
-
-fn inode(path: &Path) -> io::Result<(u64, u64)> {
-    fs::symlink_metadata(path).map(|meta| (meta.dev(), meta.ino()))
+    Unix(SocketFile),
 }
 
 impl Listener {
@@ -62,15 +36,8 @@ impl Listener {
 
     /// Listens on a socket file of mode 0600. One that nobody listens on any more is replaced.
     pub(crate) fn unix(path: &Path) -> Result<Self, ListenError> {
-        let listen = || match bind(path) {
-            Err(error) if error.kind() == ErrorKind::AddrInUse && is_left_over(path) => {
-                fs::remove_file(path)?;
-                bind(path)
-            }
-            result => result,
-        };
-        let at = || path.display().to_string();
-        listen().map_err(|source| ListenError::Io { at: at(), source })
+        let failed = |source| ListenError::Io { at: path.display().to_string(), source };
+        SocketFile::bind(path).map(Self::Unix).map_err(failed)
     }
 
     /// The next viewer, if one waits.
@@ -81,11 +48,7 @@ impl Listener {
                 set_up(&stream)?;
                 Ok(Box::new(stream))
             }
-            Self::Unix(listener, _) => {
-                let (stream, _) = listener.accept()?;
-                stream.set_nonblocking(true)?;
-                Ok(Box::new(stream))
-            }
+            Self::Unix(file) => Ok(Box::new(file.accept()?)),
         }
     }
 }
@@ -94,7 +57,7 @@ impl AsFd for Listener {
     fn as_fd(&self) -> BorrowedFd<'_> {
         match self {
             Self::Tcp(listener) => listener.as_fd(),
-            Self::Unix(listener, _) => listener.as_fd(),
+            Self::Unix(file) => file.as_fd(),
         }
     }
 }
@@ -109,23 +72,4 @@ fn set_up(stream: &TcpStream) -> io::Result<()> {
     sockopt::set_tcp_keepintvl(stream, Duration::from_secs(30))?;
     sockopt::set_tcp_keepcnt(stream, 4)?;
     Ok(())
-}
-
-/// The mode is set before there is a file, which then has it from its first moment: on Linux a
-/// socket's file takes the mode of the socket.
-fn bind(path: &Path) -> io::Result<Listener> {
-    let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
-    let socket = rustix::net::socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None)?;
-    rustix::fs::fchmod(&socket, Mode::RUSR | Mode::WUSR)?;
-    rustix::net::bind(&socket, &SocketAddrUnix::new(path)?)?;
-    let file = SocketFile { path: path.to_path_buf(), inode: inode(path)? };
-    rustix::net::listen(&socket, BACKLOG)?;
-    Ok(Listener::Unix(UnixListener::from(socket), file))
-}
-
-/// Whether `path` is a socket whose owner is gone.
-fn is_left_over(path: &Path) -> bool {
-    let is_socket = fs::symlink_metadata(path).is_ok_and(|meta| meta.file_type().is_socket());
-    let refused = |error: io::Error| error.kind() == ErrorKind::ConnectionRefused;
-    is_socket && UnixStream::connect(path).is_err_and(refused)
 }

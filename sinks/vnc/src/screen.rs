@@ -11,8 +11,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use vfio_display::geometry::{Rect, Size};
 use vfio_display::picture::Picture;
 
-use crate::cursor::Shape;
 use crate::region::Region;
+use vfio_display_sinks::Shape;
 
 /// What is on the screen, behind its lock.
 #[derive(Debug, Default)]

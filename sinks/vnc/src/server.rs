@@ -11,17 +11,17 @@ use std::thread::JoinHandle;
 
 use rustix::event::{EventfdFlags, eventfd};
 use vfio_display::input::BackChannel;
+use vfio_display::notice;
 use vfio_display::sink::{Sink, SinkError, Takes};
 use vfio_display::{Cursor, Frame};
 
 use crate::client::Stream;
-use crate::cursor::Shape;
 use crate::error::{Error, ListenError};
 use crate::limits::Limits;
 use crate::listener::Listener;
-use crate::no_signal;
 use crate::screen::Screen;
 use crate::worker::{Order, Shared, Worker};
+use vfio_display_sinks::Shape;
 
 /// Something about a viewer that an operator may want to read.
 #[derive(Clone, Copy, Debug)]
@@ -120,8 +120,8 @@ impl VncServer {
             options,
         });
         // So that there is something to see and a size to name before the first frame.
-        let nothing = no_signal::picture(no_signal::SIZE);
-        shared.screen.show(&nothing, &[no_signal::SIZE.rect()]);
+        let nothing = notice::no_signal(notice::SIZE);
+        shared.screen.show(&nothing, &[notice::SIZE.rect()]);
         shared.screen.forget();
         let worker = Worker::new(Arc::clone(&shared));
         let thread = std::thread::Builder::new().name("vnc".into()).spawn(|| worker.run())?;
@@ -177,7 +177,7 @@ impl Sink for VncServer {
             self.shared.screen.forget();
         }
         self.idle.store(idle, Ordering::Release);
-        Takes { cursor: self.shared.draws_cursor.load(Ordering::Acquire), idle }
+        Takes { cursor: self.shared.draws_cursor.load(Ordering::Acquire), idle, dmabuf: false }
     }
 
     fn frame(&mut self, frame: &Frame<'_>) -> Result<(), SinkError> {
@@ -205,7 +205,7 @@ impl Sink for VncServer {
 
     fn blank(&mut self) -> Result<(), SinkError> {
         let size = self.shared.screen.last_size();
-        let picture = no_signal::picture(size);
+        let picture = notice::no_signal(size);
         self.shared.screen.show(&picture, &[size.rect()]);
         if self.idle.load(Ordering::Acquire) {
             self.shared.screen.forget();

@@ -6,7 +6,6 @@ use std::sync::Arc;
 use vfio_display::geometry::{Rect, Size};
 use vfio_display::input::Event;
 
-use crate::cursor::Shape;
 use crate::error::Error;
 use crate::handshake::{self, Version};
 use crate::held::Held;
@@ -15,6 +14,7 @@ use crate::messages::{self, Encodings};
 use crate::pixel_format::PixelFormat;
 use crate::region::Region;
 use crate::update::{Encoder, Update};
+use vfio_display_sinks::Shape;
 
 mod obey;
 mod updates;

@@ -2,13 +2,14 @@
 //! What a session does with what its viewer says.
 
 use vfio_display::geometry::{Point, Size};
+use vfio_display_sinks::scancode;
 
 use super::updates::{FENCE_KNOWN, FENCE_REQUEST, put_fence, put_screen};
 use super::{Said, Session};
+use crate::keysym;
 use crate::messages::{Encodings, Message};
 use crate::region::union;
 use crate::wire::{put_update, server};
-use crate::{keysym, scancode};
 
 impl Session {
     pub(super) fn obey(&mut self, message: Message, to: &mut dyn FnMut(Said)) {

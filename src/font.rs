@@ -6,15 +6,15 @@ const COLUMNS: u32 = 5;
 /// Columns from a letter to the next.
 const ADVANCE: u32 = 6;
 /// Rows of a letter.
-pub(super) const ROWS: u32 = 7;
+pub(crate) const ROWS: u32 = 7;
 
 /// Columns that `letters` letters take.
-pub(super) const fn width(letters: u32) -> u32 {
+pub(crate) const fn width(letters: u32) -> u32 {
     (letters * ADVANCE).saturating_sub(1)
 }
 
 /// Whether the pixel at `x`, `y` of `text` is set.
-pub(super) fn pixel(text: &[u8], x: u32, y: u32) -> bool {
+pub(crate) fn pixel(text: &[u8], x: u32, y: u32) -> bool {
     let column = x % ADVANCE;
     let Some(&letter) = text.get((x / ADVANCE) as usize) else {
         return false;

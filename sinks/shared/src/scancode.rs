@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
-//! XT scancodes, as the QEMU extended key event carries them, to `KEY_*` of
+//! XT scancodes, as QEMU's own protocols carry them (its key numbers), to `KEY_*` of
 //! `<linux/input-event-codes.h>`.
 
 /// The `KEY_*` of an XT make code: one byte, or the second of two with its high bit set where the
 /// first is 0xe0 (rfbproto, QEMU Extended Key Event Message).
-pub(crate) fn key(scancode: u32) -> Option<u16> {
+pub fn key(scancode: u32) -> Option<u16> {
     // Linux numbered its keys after these, up to F12.
     if let 0x01..=0x53 | 0x56..=0x58 = scancode {
         return Some(scancode as u16);

@@ -1,0 +1,24 @@
+// SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
+//! What the sinks of `vfio-display` that have viewers share, whatever they speak: the keyboard's
+//! codes on the wire, what a viewer
+//! holds down, a copy of the pointer's shape, and the socket file that only its owner can open.
+//!
+//! ```
+//! use vfio_display::input::Event;
+//! use vfio_display_sinks::{Held, scancode};
+//!
+//! let mut held = Held::default();
+//! let code = scancode::key(0x1e).expect("the A key");
+//! held.key(code, true, &mut |event| assert_eq!(event, Event::Key { code, down: true }));
+//! // The viewer goes, and lets go of it.
+//! held.release(&mut |event| assert_eq!(event, Event::Key { code, down: false }));
+//! ```
+
+mod held;
+pub mod scancode;
+mod shape;
+mod socket_file;
+
+pub use crate::held::Held;
+pub use crate::shape::{Shape, unmultiplied};
+pub use crate::socket_file::SocketFile;
