@@ -136,9 +136,14 @@ fn what_it_does_comes_back() {
         (Size::new(1280, 800), Some(Size::new(300, 200)))
     );
     assert_eq!(desk.heard.take_events(), []);
-    // The key that it holds comes up when it goes.
+    // The key that it holds comes up when it goes, and another's does not.
+    let mut other = Client::start(&peer(&desk, &bus), "copy");
+    assert_eq!(other.order("press 31"), "ok");
+    assert_eq!(desk.heard.take_events(), [key(31, true)]);
     client.kill();
     until("its key", || desk.heard.take_events() == [key(103, false)]);
+    other.kill();
+    until("the other's", || desk.heard.take_events() == [key(31, false)]);
 }
 
 #[test]
