@@ -83,7 +83,11 @@ impl Watched {
         let mut display = Display::new(Metered::new(guest.clone())).unwrap();
         let now = Instant::now();
         display.watch(now);
-        Self { display, sink: Recorder::new().taking(Takes { cursor: true, idle: false }), now }
+        Self {
+            display,
+            sink: Recorder::new().taking(Takes { cursor: true, ..Takes::default() }),
+            now,
+        }
     }
 
     fn poll(&mut self) -> Poll {

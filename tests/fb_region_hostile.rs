@@ -106,7 +106,7 @@ impl<'a> Watched<'a> {
     fn new(device: &'a Spoilt) -> Self {
         let mut display = Display::new(device).unwrap();
         display.watch(Instant::now());
-        Self { display, sink: Recorder::new().taking(Takes { cursor: true, idle: false }) }
+        Self { display, sink: Recorder::new().taking(Takes { cursor: true, ..Takes::default() }) }
     }
 
     fn poll(&mut self) -> Result<Poll, PollError> {

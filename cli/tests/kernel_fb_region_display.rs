@@ -63,7 +63,11 @@ impl<D: GfxDevice> Watched<D> {
     fn new(mut display: Display<D>) -> Self {
         let now = Instant::now();
         display.watch(now);
-        Self { display, sink: Recorder::new().taking(Takes { cursor: true, idle: false }), now }
+        Self {
+            display,
+            sink: Recorder::new().taking(Takes { cursor: true, ..Takes::default() }),
+            now,
+        }
     }
 
     fn poll(&mut self) -> Poll {
