@@ -143,6 +143,10 @@ impl CursorLayer {
     pub(crate) fn blend(&self, picture: &mut Picture) {
         let Some(Place { position, .. }) = self.at else { return };
         let area = self.area(picture.size());
+        if area.is_empty() {
+            // Beside the screen: the differences below would be negative.
+            return;
+        }
         let shape = self.shape.picture();
         for y in area.y..area.y + area.height {
             // Inside the area, so inside both pictures: neither difference is negative.
@@ -208,6 +212,28 @@ mod tests {
         assert_eq!(area(-4, 45), Rect { x: 0, y: 45, width: 6, height: 5 });
         assert!(area(-10, 0).is_empty() && area(100, 0).is_empty());
         assert!(area(i32::MIN, i32::MAX).is_empty());
+    }
+
+    #[test]
+    fn a_cursor_beside_the_screen_is_not_drawn() {
+        let mut cursor = CursorLayer::new();
+        let layout = crate::blit::Layout {
+            size: Size::new(4, 4),
+            stride: 16,
+            format: crate::format::PixelFormat::Argb8888,
+            alpha: crate::convert::Alpha::Keep,
+        };
+        crate::blit::copy_rows(&[0xff; 64], &layout, cursor.shape_mut());
+        for (x, y) in [(20, 3), (-9, 3), (3, 20), (3, -9), (20, 20), (i32::MIN, i32::MAX)] {
+            let mut screen = Picture::new(Size::new(10, 10));
+            cursor.put(Some((Point::new(x, y), None)));
+            cursor.blend(&mut screen);
+            assert_eq!(screen, Picture::new(Size::new(10, 10)), "{x}, {y}");
+        }
+        let mut screen = Picture::new(Size::new(10, 10));
+        cursor.put(Some((Point::new(8, -3), None)));
+        cursor.blend(&mut screen);
+        assert_eq!(screen.pixels().iter().filter(|pixel| **pixel != 0).count(), 2);
     }
 
     #[test]
