@@ -68,6 +68,18 @@ impl Damage {
         }
     }
 
+    /// Notes that the tiles of `width` pixels, at least one, from `x` on changed in row `y`.
+    pub(crate) fn mark_run(&mut self, x: usize, y: usize, width: usize) {
+        let bits = u64::BITS as usize;
+        let (first, last) = (x / TILE as usize, (x + width - 1) / TILE as usize);
+        let row = &mut self.bits[y / TILE as usize * self.words..][..self.words];
+        for word in first / bits..=last / bits {
+            let from = first.max(word * bits) % bits;
+            let to = last.min(word * bits + bits - 1) % bits;
+            row[word] |= u64::MAX << from & u64::MAX >> (bits - 1 - to);
+        }
+    }
+
     /// Adds the damage of `other`, which belongs to a picture of the same size.
     pub fn merge(&mut self, other: &Self) {
         debug_assert_eq!(self.size, other.size);
@@ -243,6 +255,17 @@ mod tests {
         let mut rects = Vec::new();
         damage.rects(&mut rects);
         assert_eq!(rects, [Rect { x: 1024, y: 16, width: 1, height: 1 }]);
+    }
+
+    #[test]
+    fn a_run_is_its_tiles() {
+        for (x, width) in [(0, 1), (0, 16), (15, 2), (1008, 32), (1000, 2100), (16, 1007)] {
+            let size = Size::new(4000, 40);
+            let (mut run, mut rect) = (Damage::new(size), Damage::new(size));
+            run.mark_run(x, 20, width);
+            rect.mark_rect(Rect { x: x as u32, y: 20, width: width as u32, height: 1 });
+            assert_eq!(run, rect, "{width} from {x}");
+        }
     }
 
     #[test]

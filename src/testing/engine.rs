@@ -51,7 +51,7 @@ impl Engine {
     }
 
     /// Bytes that are kept to detect changes, those of the picture not among them.
-    pub const fn state_bytes(&self) -> usize {
+    pub fn state_bytes(&self) -> usize {
         self.screen.state_bytes()
     }
 }
