@@ -40,10 +40,11 @@ pub enum Detection {
     /// that changed on to both sides, until 4 in succession did not. What a viewer wants: a poll
     /// costs what changes, and an eighth of the rest.
     ///
-    /// Of a change of 8 rows or more, without 4 unchanged ones within it, all is in the next frame,
-    /// as in `Verified`. A smaller one, and what lies apart from a larger one, is in a frame after at
-    /// most 8 polls, an eighth of a second at 60 Hz; until then a viewer sees what was there
-    /// before, beside what is new elsewhere.
+    /// A change of 8 rows or more is seen at once, any other after at most 8 polls, an eighth of a
+    /// second at 60 Hz. Where nothing had changed in the last 8 polls, all of the screen is read then,
+    /// and the frame has all of the change. While things change, what lies more than 4 rows apart
+    /// from all that is seen to change, and is less than 8 rows tall, is in a frame after at most 8
+    /// polls; until then a viewer sees there what was there before.
     #[default]
     Sampled,
 }

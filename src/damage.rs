@@ -73,10 +73,11 @@ impl Damage {
         let bits = u64::BITS as usize;
         let (first, last) = (x / TILE as usize, (x + width - 1) / TILE as usize);
         let row = &mut self.bits[y / TILE as usize * self.words..][..self.words];
-        for word in first / bits..=last / bits {
-            let from = first.max(word * bits) % bits;
-            let to = last.min(word * bits + bits - 1) % bits;
-            row[word] |= u64::MAX << from & u64::MAX >> (bits - 1 - to);
+        let words = row.iter_mut().enumerate().take(last / bits + 1).skip(first / bits);
+        for (at, word) in words {
+            let from = first.max(at * bits) % bits;
+            let to = last.min(at * bits + bits - 1) % bits;
+            *word |= u64::MAX << from & u64::MAX >> (bits - 1 - to);
         }
     }
 

@@ -33,18 +33,29 @@ impl Rows {
     }
 
     /// Looks at one row in [`SAMPLED`] from `first` on, at those that changed lately, and from each
-    /// that changed on to both sides, until [`GAP`] rows did not. `scan` is called once for each
-    /// row, with the one that is likely to be next, and answers whether it changed.
+    /// that changed on to both sides, until [`GAP`] rows did not. If none changed lately and now one
+    /// did, it looks at all: what begins, a viewer is shown in one piece. `scan` is called once for
+    /// each row, with the one that is likely to be next, and answers whether it changed.
     pub(super) fn sample(&mut self, first: usize, mut scan: impl FnMut(usize, usize) -> bool) {
         for row in &mut self.0 {
             *row = (*row & !LOOKED).saturating_sub(1);
         }
         let height = self.0.len();
+        let quiet = self.0.iter().all(|&row| row == 0);
         let mut below = 0;
         let mut y = self.due(0, first);
         while y < height {
             let next = self.due(y + 1, first);
-            if self.look(y, next, &mut scan) {
+            let changed = self.look(y, next, &mut scan);
+            if changed && quiet {
+                for y in 0..height {
+                    if self.0[y] & LOOKED == 0 {
+                        self.look(y, y + 1, &mut scan);
+                    }
+                }
+                return;
+            }
+            if changed {
                 self.above(y, &mut scan);
                 below = GAP;
             } else {
@@ -109,11 +120,13 @@ mod tests {
         let mut rows = Rows::default();
         rows.reset(40);
         assert_eq!(looked(&mut rows, 3, &[]), [3, 11, 19, 27, 35]);
+        // Nothing changed lately: all is looked at.
+        assert_eq!(looked(&mut rows, 4, &[36]), (0..40).collect::<Vec<_>>());
         // 17 is found from 20, past two that are the same; 10 and 30 are too far off.
         let changed = [10, 17, 20, 21, 30];
         let expected = [4, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22, 23, 24, 25, 28, 36];
         assert_eq!(looked(&mut rows, 4, &changed), expected);
-        assert_eq!(looked(&mut rows, 5, &[]), [5, 13, 17, 20, 21, 29, 37]);
+        assert_eq!(looked(&mut rows, 5, &[]), [5, 13, 17, 20, 21, 29, 36, 37]);
         for turn in 6..12 {
             assert!(looked(&mut rows, turn % 8, &[]).contains(&17), "{turn}");
         }
@@ -125,6 +138,7 @@ mod tests {
         let mut rows = Rows::default();
         rows.reset(3);
         assert!(looked(&mut rows, 5, &[0]).is_empty());
+        assert_eq!(looked(&mut rows, 2, &[0, 1, 2]), [0, 1, 2]);
         assert_eq!(looked(&mut rows, 0, &[0, 1, 2]), [0, 1, 2]);
         assert_eq!(looked(&mut rows, 7, &[2]), [0, 1, 2]);
         rows.reset(0);
