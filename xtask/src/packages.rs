@@ -56,6 +56,11 @@ pub(crate) fn install_peers() -> Result<()> {
     install(PEERS)
 }
 
+/// Installs what the bench measures beside this project.
+pub(crate) fn install_rivals() -> Result<()> {
+    install(&["libpixman-1-0", "libyuv0"])
+}
+
 /// Installs what is missing, or says exactly what that is.
 fn install(packages: &[&'static str]) -> Result<()> {
     let missing = missing(packages)?;
