@@ -68,17 +68,14 @@ impl Damage {
         }
     }
 
-    /// Notes that the tiles of `width` pixels, at least one, from `x` on changed in row `y`.
-    pub(crate) fn mark_run(&mut self, x: usize, y: usize, width: usize) {
-        let bits = u64::BITS as usize;
-        let (first, last) = (x / TILE as usize, (x + width - 1) / TILE as usize);
-        let row = &mut self.bits[y / TILE as usize * self.words..][..self.words];
-        let words = row.iter_mut().enumerate().take(last / bits + 1).skip(first / bits);
-        for (at, word) in words {
-            let from = first.max(at * bits) % bits;
-            let to = last.min(at * bits + bits - 1) % bits;
-            *word |= u64::MAX << from & u64::MAX >> (bits - 1 - to);
-        }
+    /// Notes that those tiles of row `y` changed that have a bit in `tiles`, the lowest being that of
+    /// the tile with pixel `x`. They have a word of bits to themselves: 64 tiles of a picture, from
+    /// its left edge on.
+    pub(crate) fn mark_tiles(&mut self, x: usize, y: usize, tiles: u64) {
+        let (side, bits) = (TILE as usize, u64::BITS as usize);
+        let column = x / side;
+        debug_assert!(tiles.leading_zeros() as usize >= column % bits, "tiles of two words");
+        self.bits[y / side * self.words + column / bits] |= tiles << (column % bits);
     }
 
     /// Adds the damage of `other`, which belongs to a picture of the same size.
@@ -259,13 +256,15 @@ mod tests {
     }
 
     #[test]
-    fn a_run_is_its_tiles() {
-        for (x, width) in [(0, 1), (0, 16), (15, 2), (1008, 32), (1000, 2100), (16, 1007)] {
-            let size = Size::new(4000, 40);
-            let (mut run, mut rect) = (Damage::new(size), Damage::new(size));
-            run.mark_run(x, 20, width);
-            rect.mark_rect(Rect { x: x as u32, y: 20, width: width as u32, height: 1 });
-            assert_eq!(run, rect, "{width} from {x}");
+    fn bits_of_a_row_are_its_tiles() {
+        for (x, tiles) in [(0, 0b1), (64, 0b1011), (1008, 0b1), (1024, 0b11), (0, u64::MAX)] {
+            let (mut bits, mut each) =
+                (Damage::new(Size::new(4000, 40)), Damage::new(Size::new(4000, 40)));
+            bits.mark_tiles(x, 20, tiles);
+            for tile in (0..64).filter(|tile| tiles >> tile & 1 != 0) {
+                each.mark(x as u32 + tile * TILE, 20);
+            }
+            assert_eq!(bits, each, "{tiles:b} from {x}");
         }
     }
 

@@ -105,6 +105,13 @@ fn sources(size: Size, format: PixelFormat, change: Change, cold: bool) -> Vec<S
     (0..frames).map(source).collect()
 }
 
+/// Whether an argument names a part of it, or there is none.
+fn is_asked_for(case: &str) -> bool {
+    let mut asked =
+        std::env::args().skip(1).filter(|argument| !argument.starts_with('-')).peekable();
+    asked.peek().is_none() || asked.any(|asked| case.contains(&asked))
+}
+
 fn time(work: impl FnOnce()) -> f64 {
     let start = Instant::now();
     work();
@@ -121,6 +128,11 @@ fn ratio(case: &str, name: &str, ours: &[f64], theirs: &[f64]) {
 
 /// One picture, one format, one change, in one place.
 fn case(pixman: &Pixman, size: Size, format: PixelFormat, change: Change, cold: bool) {
+    let residence = if cold { "cold" } else { "warm" };
+    let name = format!("case\t{size}\t{format}\t{residence}\t{}", change.name());
+    if !is_asked_for(&name) {
+        return;
+    }
     let sources = sources(size, format, change, cold);
     let (frames, len) = (sources.len(), sources[0].bytes.len());
     let pixel = format.bytes_per_pixel() as usize;
@@ -153,9 +165,8 @@ fn case(pixman: &Pixman, size: Size, format: PixelFormat, change: Change, cold: 
         }
     }
     let [verified_times, sampled_times, qemu, tiles, read, compare, copied] = &times;
-    for (name, ours) in [("verified", verified_times), ("sampled", sampled_times)] {
-        let residence = if cold { "cold" } else { "warm" };
-        let case = format!("case\t{size}\t{format}\t{residence}\t{}\t{name}", change.name());
+    for (detection, ours) in [("verified", verified_times), ("sampled", sampled_times)] {
+        let case = format!("{name}\t{detection}");
         ratio(&case, "qemu/ours", qemu, ours);
         ratio(&case, "xxh3/ours", tiles, ours);
         ratio(&case, "ours/read", ours, read);

@@ -2,10 +2,14 @@
 //! Which instructions scan a row, and the one loop that all of them share.
 
 use super::key::Key;
+use crate::damage::TILE;
 use crate::sys::Span;
 
 /// Longest segment, in bytes.
 pub(super) const MAX_SEGMENT: usize = 384;
+
+/// Bytes of a row of a tile on a screen.
+const TILE_LEN: usize = TILE as usize * 4;
 
 /// How far ahead memory is asked for. At 4 KiB a scan is as fast as reading is.
 const AHEAD: usize = 4096;
@@ -15,6 +19,9 @@ pub(super) trait Take {
     /// Where segment `index`, whose hash is another than before, goes as it is; `None` where it is
     /// for [`changed`](Self::changed). Asked of whole segments only.
     fn direct(&mut self, index: usize) -> Option<Direct<'_>>;
+
+    /// Segment `index` went there: those of its tiles that have a bit in `tiles` were stored.
+    fn stored(&mut self, index: usize, tiles: u64);
 
     /// Takes in segment `index`: its bytes, which are those that were hashed, and whether their
     /// hash is another than before.
@@ -27,8 +34,19 @@ pub(super) struct Direct<'a> {
     pub(super) shown: &'a mut [u32],
     /// Bits that are set in each pixel.
     pub(super) opaque: u32,
-    /// Whether to store around the caches, where this CPU can.
-    pub(super) streams: Option<&'a Streams>,
+    /// How to store.
+    pub(super) how: Store<'a>,
+}
+
+/// How a segment is stored.
+#[derive(Clone, Copy)]
+pub(super) enum Store<'a> {
+    /// Those of its tiles that differ from what is there.
+    Differing,
+    /// All of it.
+    All,
+    /// All of it, around the caches where this CPU can.
+    Streamed(&'a Streams),
 }
 
 /// Lets stores go around the caches. They are in memory, for whoever looks, when it is dropped.
@@ -172,6 +190,8 @@ impl Take for Nowhere {
         None
     }
 
+    fn stored(&mut self, _: usize, _: u64) {}
+
     fn changed(&mut self, _: usize, _: &[u8], _: bool) {}
 }
 
@@ -199,10 +219,12 @@ pub(super) unsafe trait Register: Copy {
     }
     /// Words of 32 bits, all the same.
     unsafe fn of_words(word: u32) -> Self;
+    /// Whether all bits are those of the other.
+    unsafe fn is(self, other: Self) -> bool;
     /// The bits of both.
     unsafe fn or(self, other: Self) -> Self;
     /// Loads from our own memory.
-    unsafe fn of_key(from: *const u8) -> Self;
+    unsafe fn of_ours(from: *const u8) -> Self;
     /// Mixes a block with the key of its place in the segment and with two that all share.
     unsafe fn mix(self, place: Self, shared: [Self; 2]) -> Self;
     /// The sum of mixed blocks, in any order.
@@ -263,7 +285,8 @@ pub(super) unsafe fn scan<R: Register, const N: usize>(
             && let Some(direct) = take.direct(index)
         {
             // SAFETY: the caller vouches for the instructions.
-            unsafe { put(&blocks, direct) };
+            let tiles = unsafe { put(&blocks, direct) };
+            take.stored(index, tiles);
         } else {
             for (block, out) in blocks.iter().zip(out.chunks_exact_mut(R::LEN)) {
                 // SAFETY: `out` is `LEN` bytes of ours.
@@ -274,27 +297,50 @@ pub(super) unsafe fn scan<R: Register, const N: usize>(
     }
 }
 
-/// Stores a segment where it goes as it is.
+/// Stores a segment where it goes as it is. Answers with a bit for each tile that was stored.
 ///
 /// # Safety
 ///
 /// The CPU has the instructions of `R`.
 #[inline(always)]
-unsafe fn put<R: Register, const N: usize>(blocks: &[R; N], direct: Direct<'_>) {
-    let Direct { shown, opaque, streams } = direct;
+unsafe fn put<R: Register, const N: usize>(blocks: &[R; N], direct: Direct<'_>) -> u64 {
+    let Direct { shown, opaque, how } = direct;
     assert_eq!(shown.len() * 4, N * R::LEN, "a segment's place");
     let to = shown.as_mut_ptr().cast::<u8>();
-    let stream = streams.is_some() && to.addr().is_multiple_of(R::LEN);
-    // SAFETY: the caller vouches for the instructions.
+    // SAFETY: the caller vouches for the instructions; `tile` is a tile's bytes of the segment.
     let opaque = unsafe { R::of_words(opaque) };
-    for (at, block) in blocks.iter().enumerate() {
-        // SAFETY: the place has `N` times `LEN` bytes. If it begins at a multiple of `LEN`, so does
-        // each block, and `streams` outlives the loan of the screen.
-        unsafe {
-            let (block, to) = (block.or(opaque), to.add(at * R::LEN));
-            if stream { block.stream(to) } else { block.store(to) }
+    let store = |tile: usize, stream: bool| {
+        for at in tile * TILE_LEN / R::LEN..(tile + 1) * TILE_LEN / R::LEN {
+            // SAFETY: the place has `N` times `LEN` bytes. For a stream it begins at a multiple of
+            // `LEN`, so each block does, and the `Streams` outlives the loan of the screen.
+            unsafe {
+                let (block, to) = (blocks[at].or(opaque), to.add(at * R::LEN));
+                if stream { block.stream(to) } else { block.store(to) }
+            }
         }
+    };
+    let tiles = N * R::LEN / TILE_LEN;
+    let mut stored = 0;
+    match how {
+        Store::Differing => {
+            for tile in 0..tiles {
+                let mut at = tile * TILE_LEN / R::LEN..(tile + 1) * TILE_LEN / R::LEN;
+                // SAFETY: block `at` of the place is `LEN` bytes of it.
+                let same = at
+                    .all(|at| unsafe { blocks[at].or(opaque).is(R::of_ours(to.add(at * R::LEN))) });
+                if !same {
+                    store(tile, false);
+                    stored |= 1 << tile;
+                }
+            }
+            return stored;
+        }
+        Store::Streamed(Streams) if to.addr().is_multiple_of(R::LEN) => {
+            (0..tiles).for_each(|tile| store(tile, true));
+        }
+        Store::All | Store::Streamed(_) => (0..tiles).for_each(|tile| store(tile, false)),
     }
+    (1 << tiles) - 1
 }
 
 /// A segment, in registers, and its hash.
@@ -304,14 +350,14 @@ unsafe fn hash<R: Register, const N: usize>(from: *const u8, key: &Key) -> ([R; 
     // SAFETY: the caller vouches for the instructions and for the segment; a key has as many
     // bytes for places as the longest segment has, and 64 for each shared one.
     unsafe {
-        let shared = [R::of_key(key.shared[0].as_ptr()), R::of_key(key.shared[1].as_ptr())];
+        let shared = [R::of_ours(key.shared[0].as_ptr()), R::of_ours(key.shared[1].as_ptr())];
         let mut blocks = [R::zero(); N];
         for (at, block) in blocks.iter_mut().enumerate() {
             *block = R::load(from.wrapping_add(at * R::LEN));
         }
         let mut sum = R::zero();
         for (at, block) in blocks.iter().enumerate() {
-            let place = R::of_key(places.wrapping_add(at * R::LEN));
+            let place = R::of_ours(places.wrapping_add(at * R::LEN));
             sum = sum.add(block.mix(place, shared));
         }
         (blocks, sum.finish(shared))

@@ -2,7 +2,7 @@
 //! From a segment's bytes to the screen, and the tiles that changed with it.
 
 use super::Layout;
-use super::kernel::{Direct, MAX_SEGMENT, Streams, Take};
+use super::kernel::{Direct, MAX_SEGMENT, Store, Streams, Take};
 use crate::convert::{self, Alpha};
 use crate::damage::{Damage, TILE};
 use crate::format::PixelFormat;
@@ -27,19 +27,30 @@ pub(super) struct Shown<'a> {
 
 impl Take for Shown<'_> {
     fn direct(&mut self, index: usize) -> Option<Direct<'_>> {
-        if !self.dense || !is_xrgb(self.layout) {
+        if !is_xrgb(self.layout) {
             return None;
         }
+        let how = match self.streams {
+            _ if !self.dense => Store::Differing,
+            Some(streams) => Store::Streamed(streams),
+            None => Store::All,
+        };
         let count = segment_pixels(self.layout);
-        let x = self.mark(index, count);
-        let shown = &mut self.row[x..][..count];
-        Some(Direct { shown, opaque: convert::OPAQUE, streams: self.streams })
+        let shown = &mut self.row[index * count..][..count];
+        Some(Direct { shown, opaque: convert::OPAQUE, how })
+    }
+
+    fn stored(&mut self, index: usize, tiles: u64) {
+        self.differing += 1;
+        self.changed |= tiles != 0;
+        self.damage.mark_tiles(index * segment_pixels(self.layout), self.y, tiles);
     }
 
     fn changed(&mut self, index: usize, bytes: &[u8], differs: bool) {
         if self.dense && differs {
             let count = bytes.len() / self.layout.format.bytes_per_pixel() as usize;
-            let x = self.mark(index, count);
+            let x = index * segment_pixels(self.layout);
+            self.stored(index, (1 << count.div_ceil(SIDE)) - 1);
             let shown = &mut self.row[x..][..count];
             convert::row(self.layout.format, self.layout.alpha, bytes, shown);
         } else {
@@ -48,18 +59,6 @@ impl Take for Shown<'_> {
             self.differing += usize::from(differs);
             self.changed |= store(self.layout, bytes, shown, (x, self.y), self.damage);
         }
-    }
-}
-
-impl Shown<'_> {
-    /// Marks all tiles of a segment of `count` pixels. Answers where it begins.
-    #[inline]
-    fn mark(&mut self, index: usize, count: usize) -> usize {
-        let x = index * segment_pixels(self.layout);
-        self.damage.mark_run(x, self.y, count);
-        self.differing += 1;
-        self.changed = true;
-        x
     }
 }
 

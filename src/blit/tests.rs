@@ -50,7 +50,8 @@ fn segments(before: &[u8], bytes: &[u8], layout: &Layout) -> Damage {
         for (n, (before, bytes)) in both.enumerate().filter(|(_, (before, bytes))| before != bytes)
         {
             assert_eq!(before.len(), bytes.len());
-            damage.mark_run(n * pixels, y, bytes.len() / pixel);
+            let (x, width) = ((n * pixels) as u32, (bytes.len() / pixel) as u32);
+            damage.mark_rect(Rect { x, y: y as u32, width, height: 1 });
         }
     }
     damage
@@ -248,6 +249,8 @@ impl kernel::Take for Bytes {
     fn direct(&mut self, _: usize) -> Option<kernel::Direct<'_>> {
         None
     }
+
+    fn stored(&mut self, _: usize, _: u64) {}
 
     fn changed(&mut self, _: usize, bytes: &[u8], _: bool) {
         self.0.extend_from_slice(bytes);

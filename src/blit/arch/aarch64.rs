@@ -63,13 +63,19 @@ unsafe impl Register for Quad {
     }
 
     #[inline(always)]
+    unsafe fn is(self, other: Self) -> bool {
+        // SAFETY: the CPU has it.
+        unsafe { vmaxvq_u8(veorq_u8(self.0, other.0)) == 0 }
+    }
+
+    #[inline(always)]
     unsafe fn or(self, other: Self) -> Self {
         // SAFETY: the CPU has it.
         unsafe { Self(vorrq_u8(self.0, other.0)) }
     }
 
     #[inline(always)]
-    unsafe fn of_key(from: *const u8) -> Self {
+    unsafe fn of_ours(from: *const u8) -> Self {
         // SAFETY: the caller vouches for the bytes.
         unsafe { Self(vld1q_u8(from)) }
     }

@@ -47,12 +47,17 @@ unsafe impl Register for Words {
     }
 
     #[inline(always)]
+    unsafe fn is(self, other: Self) -> bool {
+        (self.0, self.1) == (other.0, other.1)
+    }
+
+    #[inline(always)]
     unsafe fn or(self, other: Self) -> Self {
         Self(self.0 | other.0, self.1 | other.1)
     }
 
     #[inline(always)]
-    unsafe fn of_key(from: *const u8) -> Self {
+    unsafe fn of_ours(from: *const u8) -> Self {
         // SAFETY: the caller vouches for 16 bytes, and they may lie anywhere.
         let [a, b] = unsafe { from.cast::<[u64; 2]>().read_unaligned() };
         Self(a, b)
