@@ -10,6 +10,8 @@
 #![allow(unsafe_code, reason = "loads of memory that others write, by instructions of the CPU")]
 
 mod arch;
+#[cfg(any(test, feature = "fuzzing"))]
+pub mod fuzz;
 mod kernel;
 mod key;
 mod sample;
@@ -26,6 +28,8 @@ use crate::plane::Plane;
 use crate::screen::Screen;
 use crate::sys::{Mapping, Span};
 
+#[cfg(feature = "testing")]
+pub(crate) use self::kernel::Kernel;
 pub(crate) use self::kernel::Streams;
 pub(crate) use self::sample::Rows;
 pub(crate) use self::seen::Seen;

@@ -80,6 +80,9 @@ pub mod testing;
 pub mod uapi;
 
 pub use crate::blit::Detection;
+#[cfg(any(test, feature = "fuzzing"))]
+#[doc(hidden)]
+pub use crate::blit::fuzz as blit_fuzz;
 pub use crate::display::{Display, Look, Poll, PollError};
 pub use crate::error::{Errno, Error, Result};
 pub use crate::frame::{Cursor, Frame};

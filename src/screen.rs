@@ -106,7 +106,7 @@ impl Screen {
     }
 
     /// A screen whose bytes `seen` hashes.
-    #[cfg(test)]
+    #[cfg(any(test, feature = "fuzzing", feature = "testing"))]
     pub(crate) fn with(seen: Seen) -> Self {
         Self { seen, ..Self::default() }
     }
@@ -124,7 +124,7 @@ impl Screen {
     }
 
     /// Whether the next poll overwrites what changed without a compare.
-    #[cfg(test)]
+    #[cfg(any(test, feature = "fuzzing"))]
     pub(crate) const fn is_dense(&self) -> bool {
         self.seen.is_dense()
     }

@@ -137,7 +137,7 @@ impl Seen {
     }
 
     /// Whether the next poll overwrites what changed without a compare.
-    #[cfg(test)]
+    #[cfg(any(test, feature = "fuzzing"))]
     pub(crate) const fn is_dense(&self) -> bool {
         self.dense
     }

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
 //! Every kernel against a plain decode and compare, on memory of any shape.
 
+use super::fuzz::{covers, oracle, segments};
 use super::kernel::Kernel;
 use super::sample::SAMPLED;
 use super::*;
-use crate::convert;
 use crate::damage::{Damage, TILE};
 
 /// xorshift: pictures and edits that a seed repeats.
@@ -17,51 +17,6 @@ impl Random {
         self.0 ^= self.0 << 17;
         (self.0 % end as u64) as usize
     }
-}
-
-/// What a scan has to find, by decoding all and comparing all.
-fn oracle(bytes: &[u8], layout: &Layout, shown: &mut [u32]) -> Damage {
-    let mut damage = Damage::new(layout.size);
-    let width = layout.size.width as usize;
-    for y in 0..layout.size.height as usize {
-        let row = &bytes[layout.row_offset(y)..][..layout.row_len()];
-        let mut pixels = vec![0; width];
-        convert::row(layout.format, layout.alpha, row, &mut pixels);
-        let shown = &mut shown[y * width..][..width];
-        for x in 0..width {
-            if pixels[x] != shown[x] {
-                damage.mark(x as u32, y as u32);
-            }
-        }
-        shown.copy_from_slice(&pixels);
-    }
-    damage
-}
-
-/// The tiles of all segments whose bytes changed: the most that a dense poll may mark.
-fn segments(before: &[u8], bytes: &[u8], layout: &Layout) -> Damage {
-    let mut damage = Damage::new(layout.size);
-    let pixel = layout.format.bytes_per_pixel() as usize;
-    let pixels = store::segment_pixels(layout);
-    for y in 0..layout.size.height as usize {
-        let row = layout.row_offset(y)..layout.row_offset(y) + layout.row_len();
-        let both =
-            before[row.clone()].chunks(pixels * pixel).zip(bytes[row].chunks(pixels * pixel));
-        for (n, (before, bytes)) in both.enumerate().filter(|(_, (before, bytes))| before != bytes)
-        {
-            assert_eq!(before.len(), bytes.len());
-            let (x, width) = ((n * pixels) as u32, (bytes.len() / pixel) as u32);
-            damage.mark_rect(Rect { x, y: y as u32, width, height: 1 });
-        }
-    }
-    damage
-}
-
-/// Whether all of `part` is in `damage`.
-fn covers(damage: &Damage, part: &Damage) -> bool {
-    let mut both = damage.clone();
-    both.merge(part);
-    both == *damage
 }
 
 fn seeds() -> std::ops::Range<u64> {
@@ -118,6 +73,15 @@ fn check(kernel: Kernel, format: PixelFormat, seed: u64) {
             let (at, bits) = (random.below(memory.len()), random.below(256) as u8);
             memory[at] ^= bits;
         }
+    }
+}
+
+#[test]
+fn the_fuzz_target_holds_for_any_bytes() {
+    let mut random = Random(5);
+    for _ in 0..if cfg!(miri) { 2 } else { 200 } {
+        let bytes: Vec<u8> = (0..6 + random.below(80)).map(|_| random.below(256) as u8).collect();
+        fuzz::run(&bytes);
     }
 }
 
