@@ -4,6 +4,7 @@
 //! If it were not, a segment whose bytes changed between the two would keep the old pixels under
 //! the new bytes' hash, and no later poll would look at it again.
 
+use std::hint;
 use std::os::fd::AsFd as _;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
@@ -13,9 +14,10 @@ use vfio_display::geometry::Size;
 use vfio_display::testing::Engine;
 use vfio_display::{Detection, Mapping, WritableMapping};
 
-const SIZE: Size = Size::new(256, 32);
+/// Few segments, so that the guest often draws the one that is being read.
+const SIZE: Size = Size::new(256, 4);
 const SEGMENT: usize = 256;
-const ROUNDS: u64 = 400;
+const ROUNDS: u64 = 300;
 
 /// 62 words that a seed makes, and the sums by which they are told.
 fn segment(seed: u64) -> Vec<u8> {
@@ -58,18 +60,29 @@ fn what_is_delivered_is_what_was_hashed() {
         engine.scan(&mapping, Detection::Verified);
         let mut busy = 0;
         for round in 0..ROUNDS {
-            let stop = AtomicBool::new(false);
+            let mut seed = round.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
+            let drawings: Vec<Vec<u8>> = (0..61).map(|n| segment(seed ^ n << 32)).collect();
+            // In every other round so slowly that most segments are the same at each poll.
+            let pause = if round % 2 == 0 { 0 } else { 100 };
+            let [started, stop] = [const { AtomicBool::new(false) }; 2];
             thread::scope(|scope| {
-                let (guest, stop) = (&mut guest, &stop);
+                let (guest, started, stop) = (&mut guest, &started, &stop);
                 scope.spawn(move || {
-                    let mut seed = round.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
-                    while !stop.load(Ordering::Relaxed) {
+                    for drawing in drawings.iter().cycle() {
                         seed = seed.wrapping_mul(0x5851_f42d_4c95_7f2d).wrapping_add(1);
                         let at = (seed >> 40) as usize % (len / SEGMENT);
-                        assert!(guest.copy_in(at * SEGMENT, &segment(seed)));
+                        assert!(guest.copy_in(at * SEGMENT, drawing));
+                        (0..pause).for_each(|_| hint::spin_loop());
+                        started.store(true, Ordering::Relaxed);
+                        if stop.load(Ordering::Relaxed) {
+                            break;
+                        }
                     }
                 });
-                for _ in 0..20 {
+                while !started.load(Ordering::Relaxed) {
+                    thread::yield_now();
+                }
+                for _ in 0..100 {
                     engine.scan(&mapping, Detection::Verified);
                     busy += usize::from(!engine.damage().is_empty());
                 }
