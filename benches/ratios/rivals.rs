@@ -15,40 +15,50 @@ const PIECE: usize = 16;
 const TILE: usize = 32;
 
 /// QEMU's display of a region, from its description: all is dirty at each refresh, a format of its
-/// own is converted whole by pixman, and then each line is compared with a second surface piece by
-/// piece.
+/// own is converted whole by pixman, and then each line is compared with a second surface, piece by
+/// piece by memcmp where its bit says that it is dirty, and copied where it differs.
 pub(crate) struct Qemu<'a> {
     pixman: &'a Pixman,
     work: Vec<u32>,
-    surface: Vec<u32>,
+    surface: Vec<u8>,
+    /// For each line as many bits as it has pieces.
+    dirty: Vec<u64>,
 }
 
 impl<'a> Qemu<'a> {
     pub(crate) fn new(pixman: &'a Pixman, size: Size) -> Self {
-        let pixels = vec![0; size.area() as usize];
-        Self { pixman, work: pixels.clone(), surface: pixels }
+        let area = size.area() as usize;
+        let words = (size.width as usize).div_ceil(PIECE * 64) * size.height as usize;
+        Self { pixman, work: vec![0; area], surface: vec![0; area * 4], dirty: vec![0; words] }
     }
 
     pub(crate) fn poll(&mut self, bytes: &[u8], format: PixelFormat, size: Size) {
+        self.dirty.fill(!0);
+        let width = size.width as usize;
         if format == PixelFormat::Xrgb8888 {
-            let (pieces, _) = bytes.as_chunks::<{ 4 * PIECE }>();
-            for (piece, shown) in pieces.iter().zip(self.surface.as_chunks_mut::<PIECE>().0) {
-                let piece: [u32; PIECE] = std::array::from_fn(|at| {
-                    let at = at * 4;
-                    u32::from_le_bytes([piece[at], piece[at + 1], piece[at + 2], piece[at + 3]])
-                });
-                if piece != *shown {
-                    *shown = piece;
-                }
-            }
-            return;
+            compare(bytes, &mut self.surface, &mut self.dirty, width);
+        } else {
+            let stride = width * format.bytes_per_pixel() as usize;
+            self.pixman.decode((format, Alpha::Ignore), (bytes, stride), size, &mut self.work);
+            // SAFETY: any bytes of words are bytes.
+            let (_, work, _) = unsafe { self.work.align_to::<u8>() };
+            compare(work, &mut self.surface, &mut self.dirty, width);
         }
-        let stride = size.width as usize * format.bytes_per_pixel() as usize;
-        self.pixman.decode((format, Alpha::Ignore), (bytes, stride), size, &mut self.work);
-        let pieces = self.work.as_chunks::<PIECE>().0.iter();
-        for (piece, shown) in pieces.zip(self.surface.as_chunks_mut::<PIECE>().0) {
+    }
+}
+
+fn compare(bytes: &[u8], surface: &mut [u8], dirty: &mut [u64], width: usize) {
+    let lines = bytes.chunks_exact(width * 4).zip(surface.chunks_exact_mut(width * 4));
+    for ((line, shown), bits) in lines.zip(dirty.chunks_exact_mut(width.div_ceil(PIECE * 64))) {
+        let pieces = line.chunks(PIECE * 4).zip(shown.chunks_mut(PIECE * 4));
+        for (x, (piece, shown)) in pieces.enumerate() {
+            let bit = 1 << (x % 64);
+            if bits[x / 64] & bit == 0 {
+                continue;
+            }
+            bits[x / 64] &= !bit;
             if piece != shown {
-                *shown = *piece;
+                shown.copy_from_slice(piece);
             }
         }
     }

@@ -307,26 +307,26 @@ unsafe fn put<R: Register, const N: usize>(blocks: &[R; N], direct: Direct<'_>) 
     let Direct { shown, opaque, how } = direct;
     assert_eq!(shown.len() * 4, N * R::LEN, "a segment's place");
     let to = shown.as_mut_ptr().cast::<u8>();
-    // SAFETY: the caller vouches for the instructions; `tile` is a tile's bytes of the segment.
+    // SAFETY: the caller vouches for the instructions.
     let opaque = unsafe { R::of_words(opaque) };
+    let blocks_of = |tile: usize| tile * TILE_LEN / R::LEN..(tile + 1) * TILE_LEN / R::LEN;
     let store = |tile: usize, stream: bool| {
-        for at in tile * TILE_LEN / R::LEN..(tile + 1) * TILE_LEN / R::LEN {
+        blocks_of(tile).for_each(|at| {
             // SAFETY: the place has `N` times `LEN` bytes. For a stream it begins at a multiple of
             // `LEN`, so each block does, and the `Streams` outlives the loan of the screen.
             unsafe {
                 let (block, to) = (blocks[at].or(opaque), to.add(at * R::LEN));
                 if stream { block.stream(to) } else { block.store(to) }
             }
-        }
+        });
     };
     let tiles = N * R::LEN / TILE_LEN;
     let mut stored = 0;
     match how {
         Store::Differing => {
             for tile in 0..tiles {
-                let mut at = tile * TILE_LEN / R::LEN..(tile + 1) * TILE_LEN / R::LEN;
                 // SAFETY: block `at` of the place is `LEN` bytes of it.
-                let same = at
+                let same = blocks_of(tile)
                     .all(|at| unsafe { blocks[at].or(opaque).is(R::of_ours(to.add(at * R::LEN))) });
                 if !same {
                     store(tile, false);

@@ -40,6 +40,7 @@ const PEERS: &[&str] = &[
     "seabios",
     "strace",
     "tigervnc-viewer",
+    "valgrind",
     "xvfb",
 ];
 
