@@ -69,7 +69,7 @@ impl Change {
             Self::Window1 => window(100),
             Self::Window10 => window(316),
             // Tiles of 16 pixels a side, one in ten of them without any order.
-            Self::Scattered10 => ((x / 16) * 7919 + (y / 16) * 104_729) / 3 % 10 == 0,
+            Self::Scattered10 => (((x / 16) * 7919 + (y / 16) * 104_729) / 3).is_multiple_of(10),
             Self::All => true,
         }
     }
@@ -96,7 +96,7 @@ fn sources(size: Size, format: PixelFormat, change: Change, cold: bool) -> Vec<S
     }
     let frames = if cold { (COLD / plain.len() + 2) & !1 } else { 2 };
     let source = |n: usize| {
-        let bytes = if n % 2 == 0 { plain.clone() } else { changed.clone() };
+        let bytes = if n.is_multiple_of(2) { plain.clone() } else { changed.clone() };
         let mut file: File = tempfile::tempfile().expect("a file");
         file.write_all(&bytes).expect("room for it");
         let mapping = Mapping::new(file.as_fd(), 0, bytes.len()).expect("a mapping");
@@ -145,7 +145,7 @@ fn case(pixman: &Pixman, size: Size, format: PixelFormat, change: Change, cold: 
     let start = Instant::now();
     for turn in 0.. {
         // Far apart, and all of them with the change or all without it.
-        let source = |of: usize| &sources[(turn + (of * frames / 8 & !1)) % frames];
+        let source = |of: usize| &sources[(turn + ((of * frames / 8) & !1)) % frames];
         let twin = if cold { &source(6).bytes } else { &twins[turn % 2] };
         let took = [
             time(|| verified.scan(&source(0).mapping, Detection::Verified)),
