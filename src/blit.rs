@@ -4,14 +4,19 @@
 //! A row is hashed segment by segment. A segment that hashes to what it did before is not looked
 //! at again; of any other, the bytes that were hashed are decoded and compared with the screen,
 //! so what is shown is what was hashed however busy the guest is. There is no second copy of the
-//! plane's bytes. DESIGN.md has the arithmetic.
+//! plane's bytes. Where most of a screen changes, it is not compared but overwritten. DESIGN.md has
+//! the arithmetic.
 
 #![allow(unsafe_code, reason = "loads of memory that others write, by instructions of the CPU")]
 
 mod arch;
+#[cfg(any(test, feature = "fuzzing"))]
+pub mod fuzz;
 mod kernel;
 mod key;
+mod sample;
 mod seen;
+mod store;
 
 use crate::convert::Alpha;
 use crate::damage::TILE;
@@ -23,20 +28,27 @@ use crate::plane::Plane;
 use crate::screen::Screen;
 use crate::sys::{Mapping, Span};
 
-pub(crate) use self::seen::{Seen, store_row};
-
-/// Rows from one that a sampled poll looks at to the next, and polls until each had its turn.
-pub(crate) const SAMPLED: usize = 8;
+#[cfg(feature = "testing")]
+pub(crate) use self::kernel::Kernel;
+pub(crate) use self::kernel::Streams;
+pub(crate) use self::sample::Rows;
+pub(crate) use self::seen::Seen;
+pub(crate) use self::store::store_row;
 
 /// How much of a screen a [poll](crate::Display::poll) reads.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Detection {
-    /// All of it. Each frame is exact: what a recording wants.
+    /// All of it. Each frame has all that changed before its poll: what a recording wants.
     Verified,
-    /// While nothing changes, one row in 8, another in each poll; as soon as one did, all of it
-    /// until nothing changes any more. A change of 8 rows or more is seen at once, as in
-    /// `Verified`; a smaller one after at most 8 polls, an eighth of a second at 60 Hz. What a
-    /// viewer wants: a screen on which nothing happens costs an eighth.
+    /// One row in 8, another in each poll; those that changed in the last 8 polls; and from each row
+    /// that changed on to both sides, until 4 in succession did not. What a viewer wants: a poll
+    /// costs what changes, and an eighth of the rest.
+    ///
+    /// A change of 8 rows or more is seen at once, any other after at most 8 polls, an eighth of a
+    /// second at 60 Hz. Where nothing had changed in the last 8 polls, all of the screen is read then,
+    /// and the frame has all of the change. While things change, what lies more than 4 rows apart
+    /// from all that is seen to change, and is less than 8 rows tall, is in a frame after at most 8
+    /// polls; until then a viewer sees there what was there before.
     #[default]
     Sampled,
 }
@@ -90,11 +102,10 @@ pub(crate) fn copy_mapping(
 pub(crate) fn copy_rows(rows: &[u8], layout: &Layout, screen: &mut Screen) {
     let row_len = layout.row_len();
     screen.begin(layout);
-    let mut changed = false;
     for (y, row) in rows.chunks_exact(row_len).enumerate() {
-        changed |= screen.scan(y, Span::of(row), row.as_ptr_range().end);
+        screen.scan(y, (Span::of(row), row.as_ptr_range().end), None);
     }
-    screen.end(changed);
+    screen.end();
 }
 
 /// Copies what changed in the rows that `read` fetches. If it fails, those above have been copied.
@@ -106,13 +117,16 @@ pub(crate) fn copy_from(
     screen.begin(layout);
     let mut bytes = screen.take_scratch();
     bytes.resize(layout.row_len(), 0);
-    let done: Result<_> = (0..layout.size.height).try_fold(false, |changed, y| {
+    let done = (0..layout.size.height).try_for_each(|y| {
         read(y, &mut bytes)?;
-        Ok(changed | screen.scan(y as usize, Span::of(&bytes), bytes.as_ptr()))
+        screen.scan(y as usize, (Span::of(&bytes), bytes.as_ptr()), None);
+        Ok(())
     });
     screen.keep_scratch(bytes);
-    screen.end(done?);
-    Ok(())
+    if done.is_ok() {
+        screen.end();
+    }
+    done
 }
 
 /// Copies what differs within `rects`, of bytes that `read` fetches by their offset. For those who
@@ -142,29 +156,24 @@ pub(crate) fn copy_rects(
 }
 
 fn copy_span(span: Span<'_>, layout: &Layout, screen: &mut Screen, detection: Detection) {
-    let turn = screen.begin(layout);
+    let first = screen.begin(layout);
     let height = layout.size.height as usize;
-    let mut scan = |y: usize, next: usize| {
-        let row = span.part(layout.row_offset(y), layout.row_len());
-        // Past the last row it is a hint to the first, which the next poll begins with.
-        let next = layout.row_offset(if next < height { next } else { 0 });
-        screen.scan(y, row, span.as_ptr().wrapping_add(next))
-    };
-    let changed = match (detection, turn) {
-        (Detection::Sampled, Some(first)) => {
-            let mut changed = false;
-            for y in (first..height).step_by(SAMPLED) {
-                changed |= scan(y, y + SAMPLED);
-            }
-            // The rows between, so that a frame has all of a change.
-            for y in (0..height).filter(|y| changed && y % SAMPLED != first) {
-                scan(y, y + 1);
-            }
-            changed
+    let mut rows = screen.take_rows();
+    {
+        let streams = screen.streams();
+        let mut scan = |y: usize, next: usize| {
+            let row = span.part(layout.row_offset(y), layout.row_len());
+            // Past the last row it is a hint to the first, which the next poll begins with.
+            let next = layout.row_offset(if next < height { next } else { 0 });
+            screen.scan(y, (row, span.as_ptr().wrapping_add(next)), streams.as_ref())
+        };
+        match (detection, first) {
+            (Detection::Sampled, Some(first)) => rows.sample(first, scan),
+            _ => (0..height).for_each(|y| _ = scan(y, y + 1)),
         }
-        _ => (0..height).fold(false, |changed, y| changed | scan(y, y + 1)),
-    };
-    screen.end(changed);
+    }
+    screen.keep_rows(rows);
+    screen.end();
 }
 
 #[cfg(test)]

@@ -9,7 +9,7 @@ use crate::format::PixelFormat;
 use crate::sys::{self, cpu::Loop};
 
 /// Alpha of a pixel that has none.
-const OPAQUE: u32 = 0xff00_0000;
+pub(crate) const OPAQUE: u32 = 0xff00_0000;
 
 /// What becomes of a format's alpha channel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -68,6 +68,16 @@ impl Damage {
         }
     }
 
+    /// Notes that those tiles of row `y` changed that have a bit in `tiles`, the lowest being that of
+    /// the tile with pixel `x`. They have a word of bits to themselves: 64 tiles of a picture, from
+    /// its left edge on.
+    pub(crate) fn mark_tiles(&mut self, x: usize, y: usize, tiles: u64) {
+        let (side, bits) = (TILE as usize, u64::BITS as usize);
+        let column = x / side;
+        debug_assert!(tiles.leading_zeros() as usize >= column % bits, "tiles of two words");
+        self.bits[y / side * self.words + column / bits] |= tiles << (column % bits);
+    }
+
     /// Adds the damage of `other`, which belongs to a picture of the same size.
     pub fn merge(&mut self, other: &Self) {
         debug_assert_eq!(self.size, other.size);
@@ -243,6 +253,19 @@ mod tests {
         let mut rects = Vec::new();
         damage.rects(&mut rects);
         assert_eq!(rects, [Rect { x: 1024, y: 16, width: 1, height: 1 }]);
+    }
+
+    #[test]
+    fn bits_of_a_row_are_its_tiles() {
+        for (x, tiles) in [(0, 0b1), (64, 0b1011), (1008, 0b1), (1024, 0b11), (0, u64::MAX)] {
+            let (mut bits, mut each) =
+                (Damage::new(Size::new(4000, 40)), Damage::new(Size::new(4000, 40)));
+            bits.mark_tiles(x, 20, tiles);
+            for tile in (0..64).filter(|tile| tiles >> tile & 1 != 0) {
+                each.mark(x as u32 + tile * TILE, 20);
+            }
+            assert_eq!(bits, each, "{tiles:b} from {x}");
+        }
     }
 
     #[test]

@@ -328,8 +328,7 @@ impl<D: GfxDevice> Display<D> {
     }
 
     /// Has polls read as much of the screen as `detection` says; [`Detection::Sampled`] where
-    /// nothing is asked for. A new viewer's first frame, or that of a new mode, is exact anyway,
-    /// and so is each while the screen is changing.
+    /// nothing is asked for. The first poll of a mode reads all of it anyway.
     pub const fn set_detection(&mut self, detection: Detection) {
         self.detection = detection;
     }

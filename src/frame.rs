@@ -21,7 +21,7 @@ pub enum Source {
 pub struct Frame<'a> {
     /// All of the screen; pixels are `0xffRRGGBB`.
     pub picture: &'a Picture,
-    /// What differs from the frame before: at least one rectangle, inside the picture, none
+    /// What may differ from the frame before: at least one rectangle, inside the picture, none
     /// overlapping another. Pixels outside are the same as before.
     pub damage: &'a [Rect],
     /// Who produced it.

@@ -85,6 +85,9 @@ pub mod uapi;
 pub mod vfio_user;
 
 pub use crate::blit::Detection;
+#[cfg(any(test, feature = "fuzzing"))]
+#[doc(hidden)]
+pub use crate::blit::fuzz as blit_fuzz;
 pub use crate::display::{Display, Look, Poll, PollError};
 pub use crate::dmabuf::DmabufFrame;
 pub use crate::error::{Errno, Error, Result};

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
 //! The stable copy of a plane, and what of it nobody has been shown yet.
 
-use crate::blit::{Layout, Seen, store_row};
+use crate::blit::{Layout, Rows, Seen, Streams, store_row};
 use crate::damage::Damage;
 use crate::picture::Picture;
 use crate::sys::Span;
@@ -41,15 +41,35 @@ impl Screen {
         store_row(layout, bytes, self.picture.row_mut(y), (x, y), &mut self.damage);
     }
 
-    /// Brings row `y` up to date from `bytes`; `next` is where the next row will be scanned.
-    /// Answers whether any pixel changed.
-    pub(crate) fn scan(&mut self, y: usize, bytes: Span<'_>, next: *const u8) -> bool {
-        self.seen.scan(y, bytes, next, self.picture.row_mut(y), &mut self.damage)
+    /// Brings row `y` up to date from its bytes; beside them is where the next row will be scanned.
+    /// Answers whether any tile changed.
+    pub(crate) fn scan(
+        &mut self,
+        y: usize,
+        bytes: (Span<'_>, *const u8),
+        streams: Option<&Streams>,
+    ) -> bool {
+        self.seen.scan(y, bytes, self.picture.row_mut(y), &mut self.damage, streams)
+    }
+
+    /// What lets the copy that began store around the caches, where that is worth it.
+    pub(crate) fn streams(&self) -> Option<Streams> {
+        self.seen.streams()
     }
 
     /// Ends a copy in which all rows that were to be scanned have been.
-    pub(crate) fn end(&mut self, changed: bool) {
-        self.seen.end(changed);
+    pub(crate) fn end(&mut self) {
+        self.seen.end();
+    }
+
+    /// What sampled polls know of the rows, to be given [back](Self::keep_rows).
+    pub(crate) fn take_rows(&mut self) -> Rows {
+        std::mem::take(&mut self.seen.rows)
+    }
+
+    /// Keeps what sampled polls know of the rows.
+    pub(crate) fn keep_rows(&mut self, rows: Rows) {
+        self.seen.rows = rows;
     }
 
     /// Memory for a row, to be given [back](Self::keep_scratch).
@@ -86,14 +106,14 @@ impl Screen {
     }
 
     /// A screen whose bytes `seen` hashes.
-    #[cfg(test)]
+    #[cfg(any(test, feature = "fuzzing", feature = "testing"))]
     pub(crate) fn with(seen: Seen) -> Self {
         Self { seen, ..Self::default() }
     }
 
     /// Bytes that are kept to detect changes.
     #[cfg(any(test, feature = "testing"))]
-    pub(crate) const fn state_bytes(&self) -> usize {
+    pub(crate) fn state_bytes(&self) -> usize {
         self.seen.bytes()
     }
 
@@ -101,6 +121,12 @@ impl Screen {
     #[cfg(feature = "testing")]
     pub(crate) fn kernel(&self) -> String {
         self.seen.kernel()
+    }
+
+    /// Whether the next poll overwrites what changed without a compare.
+    #[cfg(any(test, feature = "fuzzing"))]
+    pub(crate) const fn is_dense(&self) -> bool {
+        self.seen.is_dense()
     }
 
     /// Makes row `y` wrong, without a trace.

@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
 //! What a screen was made of: a hash for each segment of a row.
 
-use super::kernel::{Kernel, MAX_SEGMENT, Row};
+use super::Layout;
+use super::kernel::{Kernel, Row, Streams};
 use super::key::Key;
-use super::{Layout, SAMPLED};
-use crate::convert;
-use crate::damage::{Damage, TILE};
+use super::sample::{Rows, SAMPLED};
+use super::store::{Shown, segment_pixels};
+use crate::damage::Damage;
 use crate::sys::Span;
 
 /// Polls in which each row once counts as changed whatever its hash, one row in as many in each:
@@ -13,8 +14,9 @@ use crate::sys::Span;
 /// those rows are among the sampled ones.
 const REFRESH: usize = 512;
 
-/// Side of a tile.
-const SIDE: usize = TILE as usize;
+/// From how many bytes of a screen on dense polls store around the caches: what no second-level
+/// cache holds. Measured: DESIGN.md.
+const STREAMED: usize = 4 << 20;
 
 /// The hashes of the bytes that a screen was made of, and what is needed to make more.
 #[derive(Debug)]
@@ -28,8 +30,13 @@ pub(crate) struct Seen {
     scanned: Option<(Layout, bool)>,
     /// Counts the scans.
     turn: usize,
-    /// Whether the last scan found a change.
-    dirty: bool,
+    /// Whether at least half of the segments that the last poll scanned had changed.
+    dense: bool,
+    /// Segments that this poll scanned, and those of them whose hash was another than before.
+    scanned_segments: usize,
+    differing_segments: usize,
+    /// What sampled polls know of the rows.
+    pub(crate) rows: Rows,
     /// A row, for those who have to fetch it.
     pub(crate) scratch: Vec<u8>,
 }
@@ -50,7 +57,10 @@ impl Seen {
             layout: None,
             scanned: None,
             turn: 0,
-            dirty: false,
+            dense: false,
+            scanned_segments: 0,
+            differing_segments: 0,
+            rows: Rows::default(),
             scratch: Vec::new(),
         }
     }
@@ -64,33 +74,52 @@ impl Seen {
             self.layout = None;
             self.hashes.clear();
             self.hashes.resize(segments(layout) * layout.size.height as usize, 0);
+            self.rows.reset(layout.size.height as usize);
+            self.dense = false;
         }
+        (self.scanned_segments, self.differing_segments) = (0, 0);
         self.scanned = Some((*layout, other));
         self.turn = (self.turn + 1) % REFRESH;
-        (!other && !self.dirty).then_some(self.turn % SAMPLED)
+        (!other).then_some(self.turn % SAMPLED)
+    }
+
+    /// Lets the poll that began store around the caches, until the answer is dropped, where that is
+    /// worth it.
+    pub(crate) fn streams(&self) -> Option<Streams> {
+        let (layout, _) = self.scanned?;
+        let worth = self.dense && layout.size.area() as usize * 4 >= STREAMED;
+        (worth && self.kernel.streams()).then_some(Streams)
     }
 
     /// Scans row `y`, whose bytes are `bytes`, and brings `shown` up to date. Answers whether any
-    /// pixel changed.
+    /// tile changed.
     pub(crate) fn scan(
         &mut self,
         y: usize,
-        bytes: Span<'_>,
-        next: *const u8,
+        (bytes, next): (Span<'_>, *const u8),
         shown: &mut [u32],
         damage: &mut Damage,
+        streams: Option<&Streams>,
     ) -> bool {
-        let Some((layout, all)) = self.scanned else { return false };
-        let (count, pixels) = (segments(&layout), segment_pixels(&layout));
+        let Some((layout, all)) = &self.scanned else { return false };
+        let count = segments(layout);
         let hashes = &mut self.hashes[y * count..][..count];
-        let force = all || y % REFRESH == self.turn;
-        let mut changed = false;
+        let force = *all || y % REFRESH == self.turn;
         let row = Row { bytes, next, hashes, force };
-        self.kernel.scan(row, is_long(&layout), &self.key, &mut |segment, bytes| {
-            let x = segment * pixels;
-            changed |= store(&layout, bytes, &mut shown[x..], (x, y), damage);
-        });
-        changed
+        let mut shown = Shown {
+            layout,
+            y,
+            row: shown,
+            damage,
+            dense: self.dense,
+            streams,
+            differing: 0,
+            changed: false,
+        };
+        self.kernel.scan(row, is_long(layout), &self.key, &mut shown);
+        self.scanned_segments += count;
+        self.differing_segments += shown.differing;
+        shown.changed
     }
 
     /// Bytes are about to be stored that nobody hashes: no hash is good any more.
@@ -99,9 +128,18 @@ impl Seen {
     }
 
     /// All rows that were to be scanned have been.
-    pub(crate) fn end(&mut self, changed: bool) {
-        self.layout = self.scanned.take().map(|(layout, _)| layout);
-        self.dirty = changed;
+    pub(crate) fn end(&mut self) {
+        if let Some((layout, all)) = self.scanned.take() {
+            self.layout = Some(layout);
+            // A first poll has nothing to differ from.
+            self.dense = !all && self.differing_segments * 2 >= self.scanned_segments;
+        }
+    }
+
+    /// Whether the next poll overwrites what changed without a compare.
+    #[cfg(any(test, feature = "fuzzing"))]
+    pub(crate) const fn is_dense(&self) -> bool {
+        self.dense
     }
 
     /// What hashes.
@@ -112,14 +150,13 @@ impl Seen {
 
     /// Bytes that it takes.
     #[cfg(any(test, feature = "testing"))]
-    pub(crate) const fn bytes(&self) -> usize {
-        size_of::<Self>() + size_of::<Key>() + self.hashes.capacity() * 8 + self.scratch.capacity()
+    pub(crate) fn bytes(&self) -> usize {
+        size_of::<Self>()
+            + size_of::<Key>()
+            + self.hashes.capacity() * 8
+            + self.rows.bytes()
+            + self.scratch.capacity()
     }
-}
-
-/// Pixels of a segment. All of them are whole, and so are the tiles.
-const fn segment_pixels(layout: &Layout) -> usize {
-    if layout.format.bytes_per_pixel() == 4 { 64 } else { 128 }
 }
 
 /// Whether segments are of 384 bytes and not of 256.
@@ -130,51 +167,4 @@ const fn is_long(layout: &Layout) -> bool {
 /// Segments of a row; the last may be short.
 const fn segments(layout: &Layout) -> usize {
     (layout.size.width as usize).div_ceil(segment_pixels(layout))
-}
-
-/// Decodes the pixels of a row from `x`, the first of a tile, on, as many as there are, and stores
-/// and marks the tiles of them that differ.
-pub(crate) fn store_row(
-    layout: &Layout,
-    bytes: &[u8],
-    shown: &mut [u32],
-    (x, y): (usize, usize),
-    damage: &mut Damage,
-) {
-    let pixels = segment_pixels(layout);
-    let segments = bytes.chunks(pixels * layout.format.bytes_per_pixel() as usize);
-    for (at, segment) in (x..).step_by(pixels).zip(segments) {
-        store(layout, segment, &mut shown[at..], (at, y), damage);
-    }
-}
-
-/// Decodes a segment, and stores and marks the tiles of it that differ. Answers whether any did.
-fn store(
-    layout: &Layout,
-    bytes: &[u8],
-    shown: &mut [u32],
-    (x, y): (usize, usize),
-    damage: &mut Damage,
-) -> bool {
-    let count = bytes.len() / layout.format.bytes_per_pixel() as usize;
-    let mut pixels = [0; MAX_SEGMENT / 3];
-    let pixels = &mut pixels[..count];
-    convert::row(layout.format, layout.alpha, bytes, pixels);
-    // Whole tiles have a length that the compiler knows, which is most of what this costs.
-    let (tiles, rest) = pixels.as_chunks::<SIDE>();
-    let (shown_tiles, shown_rest) = shown[..count].as_chunks_mut::<SIDE>();
-    let mut changed = false;
-    for (tile, (new, shown)) in tiles.iter().zip(shown_tiles).enumerate() {
-        if new != shown {
-            *shown = *new;
-            damage.mark((x + tile * SIDE) as u32, y as u32);
-            changed = true;
-        }
-    }
-    if rest != shown_rest {
-        shown_rest.copy_from_slice(rest);
-        damage.mark((x + tiles.len() * SIDE) as u32, y as u32);
-        changed = true;
-    }
-    changed
 }

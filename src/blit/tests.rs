@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
 //! Every kernel against a plain decode and compare, on memory of any shape.
 
+use super::fuzz::{covers, oracle, segments};
 use super::kernel::Kernel;
+use super::sample::SAMPLED;
 use super::*;
-use crate::convert;
 use crate::damage::{Damage, TILE};
 
 /// xorshift: pictures and edits that a seed repeats.
@@ -16,25 +17,6 @@ impl Random {
         self.0 ^= self.0 << 17;
         (self.0 % end as u64) as usize
     }
-}
-
-/// What a scan has to find, by decoding all and comparing all.
-fn oracle(bytes: &[u8], layout: &Layout, shown: &mut [u32]) -> Damage {
-    let mut damage = Damage::new(layout.size);
-    let width = layout.size.width as usize;
-    for y in 0..layout.size.height as usize {
-        let row = &bytes[layout.row_offset(y)..][..layout.row_len()];
-        let mut pixels = vec![0; width];
-        convert::row(layout.format, layout.alpha, row, &mut pixels);
-        let shown = &mut shown[y * width..][..width];
-        for x in 0..width {
-            if pixels[x] != shown[x] {
-                damage.mark(x as u32, y as u32);
-            }
-        }
-        shown.copy_from_slice(&pixels);
-    }
-    damage
 }
 
 fn seeds() -> std::ops::Range<u64> {
@@ -63,8 +45,10 @@ fn check(kernel: Kernel, format: PixelFormat, seed: u64) {
     memory.fill_with(|| random.below(256) as u8);
     let mut screen = Screen::with(Seen::with(kernel));
     let mut shown = vec![0; size.width as usize * size.height as usize];
-    for poll in 0..6 {
+    let mut before = Vec::new();
+    for poll in 0..8 {
         let bytes = &memory[start..];
+        let dense = screen.is_dense();
         copy_span(Span::of(bytes), &layout, &mut screen, Detection::Verified);
         let damage = oracle(bytes, &layout, &mut shown);
         assert_eq!(screen.picture().pixels(), shown, "{kernel:?} {layout:?} seed {seed}");
@@ -73,13 +57,65 @@ fn check(kernel: Kernel, format: PixelFormat, seed: u64) {
             let mut all = Damage::new(size);
             all.mark_rect(size.rect());
             assert_eq!(whole, all);
+        } else if dense {
+            let most = segments(&before, bytes, &layout);
+            assert!(covers(screen.damage(), &damage), "{kernel:?} {layout:?} seed {seed}");
+            assert!(covers(&most, screen.damage()), "{kernel:?} {layout:?} seed {seed}");
         } else {
             assert_eq!(*screen.damage(), damage, "{kernel:?} {layout:?} seed {seed}");
         }
+        before = bytes.to_vec();
         screen.shown();
+        if poll % 4 == 1 {
+            memory.fill_with(|| random.below(256) as u8);
+        }
         for _ in 0..random.below(4) {
             let (at, bits) = (random.below(memory.len()), random.below(256) as u8);
             memory[at] ^= bits;
+        }
+    }
+}
+
+#[test]
+fn the_fuzz_target_holds_for_any_bytes() {
+    let mut random = Random(5);
+    for _ in 0..if cfg!(miri) { 2 } else { 200 } {
+        let bytes: Vec<u8> = (0..6 + random.below(80)).map(|_| random.below(256) as u8).collect();
+        fuzz::run(&bytes);
+    }
+}
+
+#[test]
+fn a_screen_that_changes_is_overwritten_until_it_does_not() {
+    // Large enough to be stored around the caches, and with rows that do not fill their lines.
+    for (width, format) in [
+        (1088, PixelFormat::Xrgb8888),
+        (1090, PixelFormat::Argb8888),
+        (1088, PixelFormat::Xbgr8888),
+        (1090, PixelFormat::Rgb565),
+    ] {
+        let size = Size::new(width, 1000);
+        let stride = width as usize * format.bytes_per_pixel() as usize;
+        let layout = Layout { size, stride, format, alpha: Alpha::Ignore };
+        for kernel in Kernel::available() {
+            let mut random = Random(3);
+            let mut memory = vec![0_u8; layout.len() as usize];
+            let mut screen = Screen::with(Seen::with(kernel));
+            let mut shown = vec![0; size.area() as usize];
+            // Of each poll: whether half of the rows change before it, and whether it is dense.
+            for (change, dense) in
+                [(true, false), (true, false), (true, true), (false, true), (false, false)]
+            {
+                let rows = if change { 0..stride * 510 } else { 0..1 };
+                memory[rows].fill_with(|| random.below(256) as u8);
+                assert_eq!(screen.is_dense(), dense, "{kernel:?} {layout:?}");
+                screen.shown();
+                copy_span(Span::of(&memory), &layout, &mut screen, Detection::Verified);
+                let damage = oracle(&memory, &layout, &mut shown);
+                assert!(screen.picture().pixels() == shown, "{kernel:?} {layout:?}");
+                assert!(covers(screen.damage(), &damage), "{kernel:?} {layout:?}");
+            }
+            assert!(!screen.is_dense());
         }
     }
 }
@@ -118,6 +154,39 @@ fn sampling_misses_nothing_for_longer_than_eight_polls() {
 }
 
 #[test]
+fn sampling_misses_nothing_beside_what_moves() {
+    let size = Size::new(300, 96);
+    let layout = Layout { size, stride: 1200, format: PixelFormat::Xrgb8888, alpha: Alpha::Ignore };
+    let mut memory = vec![0_u8; layout.len() as usize];
+    let mut screen = Screen::default();
+    let mut random = Random(11);
+    copy_span(Span::of(&memory), &layout, &mut screen, Detection::Sampled);
+    for round in 0..if cfg!(miri) { 3 } else { 2000 } {
+        let tall = random.below(2) == 0;
+        // Rows from 40 on change before each poll; what is looked for is above or below them.
+        let moving = 40..40 + 1 + random.below(8);
+        let (x, y) = (random.below(300), random.below(24) + 72 * random.below(2));
+        let (y, rows) = if tall { (y.min(88), 8) } else { (y.min(95), 1) };
+        for y in y..y + rows {
+            memory[y * 1200 + x * 4] ^= 1 + random.below(255) as u8;
+        }
+        let polls = (1..=SAMPLED).find(|poll| {
+            for y in moving.clone() {
+                memory[y * 1200] = *poll as u8 ^ round as u8;
+            }
+            screen.shown();
+            copy_span(Span::of(&memory), &layout, &mut screen, Detection::Sampled);
+            (y..y + rows).all(|y| {
+                let pixel = screen.picture().pixel(x as u32, y as u32).unwrap();
+                pixel.to_le_bytes()[0] == memory[y * 1200 + x * 4]
+            })
+        });
+        let most = if tall { 1 } else { SAMPLED };
+        assert!(polls.is_some_and(|polls| polls <= most), "{round}: {x}, {y}: {polls:?}");
+    }
+}
+
+#[test]
 fn a_missed_change_is_mended_by_the_refresh() {
     let (size, format) = (Size::new(64, 20), PixelFormat::Xrgb8888);
     let layout = Layout { size, stride: 256, format, alpha: Alpha::Ignore };
@@ -137,6 +206,21 @@ fn a_missed_change_is_mended_by_the_refresh() {
     }
 }
 
+/// Takes in the bytes of a row.
+struct Bytes(Vec<u8>);
+
+impl kernel::Take for Bytes {
+    fn direct(&mut self, _: usize) -> Option<kernel::Direct<'_>> {
+        None
+    }
+
+    fn stored(&mut self, _: usize, _: u64) {}
+
+    fn changed(&mut self, _: usize, bytes: &[u8], _: bool) {
+        self.0.extend_from_slice(bytes);
+    }
+}
+
 #[test]
 fn kernels_of_one_hash_agree() {
     // All but the scalar one have AES, and a key decides the hash.
@@ -149,9 +233,9 @@ fn kernels_of_one_hash_agree() {
             let next = bytes.as_ptr();
             let row =
                 kernel::Row { bytes: Span::of(&bytes), next, hashes: &mut hashes, force: true };
-            let mut seen = Vec::new();
-            kernel.scan(row, long, &key, &mut |_, bytes| seen.extend_from_slice(bytes));
-            assert_eq!(seen, bytes, "{kernel:?}");
+            let mut seen = Bytes(Vec::new());
+            kernel.scan(row, long, &key, &mut seen);
+            assert_eq!(seen.0, bytes, "{kernel:?}");
             all.push(hashes);
         }
         assert!(all.windows(2).all(|pair| pair[0] == pair[1]), "{all:x?}");

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
-//! The inner loop alone, for benches: a scan without a device around it.
+//! The inner loop alone, for benches and tests: a scan without a device around it.
 
-use crate::blit::{self, Detection, Layout};
+use crate::blit::{self, Detection, Kernel, Layout, Seen};
 use crate::convert::Alpha;
 use crate::damage::Damage;
 use crate::format::PixelFormat;
@@ -23,6 +23,14 @@ impl Engine {
         let stride = size.width as usize * format.bytes_per_pixel() as usize;
         let layout = Layout { size, stride, format, alpha: Alpha::Ignore };
         Self { screen: Screen::default(), layout }
+    }
+
+    /// One for each kernel that this CPU has, the fastest first.
+    pub fn each(size: Size, format: PixelFormat) -> impl Iterator<Item = Self> {
+        Kernel::available().map(move |kernel| {
+            let screen = Screen::with(Seen::with(kernel));
+            Self { screen, ..Self::new(size, format) }
+        })
     }
 
     /// What hashes, as this CPU can.
@@ -51,7 +59,7 @@ impl Engine {
     }
 
     /// Bytes that are kept to detect changes, those of the picture not among them.
-    pub const fn state_bytes(&self) -> usize {
+    pub fn state_bytes(&self) -> usize {
         self.screen.state_bytes()
     }
 }

@@ -4,12 +4,14 @@
 //! They are a crate and not scripts so that the one thing that is hard here, real devices in a
 //! virtual machine, is one command on a machine that has only Rust.
 
+mod bench;
 mod clock;
 mod command;
 mod device;
 mod drivers;
 mod ended;
 mod fuzz;
+mod goals;
 mod initramfs;
 mod kernels;
 mod packages;
@@ -42,6 +44,8 @@ enum Command {
     },
     /// Run the fuzz targets for a while each
     Fuzz(fuzz::Options),
+    /// Measure polls beside what they could be instead, and write docs/performance.md
+    Bench(bench::Options),
 }
 
 fn main() -> ExitCode {
@@ -49,6 +53,7 @@ fn main() -> ExitCode {
         Command::Test(options) => test::run(&options),
         Command::Testbed { action } => testbed::run(&action),
         Command::Fuzz(options) => fuzz::run(&options),
+        Command::Bench(options) => bench::run(&options),
     };
     result.unwrap_or_else(|error| {
         eprintln!("xtask: {error:#}");

@@ -54,6 +54,7 @@ const PEERS: &[&str] = &[
     "seabios",
     "strace",
     "tigervnc-viewer",
+    "valgrind",
     "xdotool",
     "xvfb",
 ];
@@ -89,6 +90,11 @@ pub(crate) fn install_peers() -> Result<()> {
         )?;
     }
     Ok(())
+}
+
+/// Installs what the bench measures beside this project.
+pub(crate) fn install_rivals() -> Result<()> {
+    install(&["libpixman-1-0", "libyuv0"])
 }
 
 /// Installs what is missing, or says exactly what that is.

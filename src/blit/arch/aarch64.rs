@@ -4,7 +4,7 @@
 use std::arch::aarch64::*;
 use std::arch::asm;
 
-use crate::blit::kernel::{Changed, Register, Row, scan};
+use crate::blit::kernel::{Register, Row, Take, scan};
 use crate::blit::key::Key;
 
 #[derive(Clone, Copy)]
@@ -57,7 +57,25 @@ unsafe impl Register for Quad {
     }
 
     #[inline(always)]
-    unsafe fn of_key(from: *const u8) -> Self {
+    unsafe fn of_words(word: u32) -> Self {
+        // SAFETY: the CPU has it.
+        unsafe { Self(vreinterpretq_u8_u32(vdupq_n_u32(word))) }
+    }
+
+    #[inline(always)]
+    unsafe fn is(self, other: Self) -> bool {
+        // SAFETY: the CPU has it.
+        unsafe { vmaxvq_u8(veorq_u8(self.0, other.0)) == 0 }
+    }
+
+    #[inline(always)]
+    unsafe fn or(self, other: Self) -> Self {
+        // SAFETY: the CPU has it.
+        unsafe { Self(vorrq_u8(self.0, other.0)) }
+    }
+
+    #[inline(always)]
+    unsafe fn of_ours(from: *const u8) -> Self {
         // SAFETY: the caller vouches for the bytes.
         unsafe { Self(vld1q_u8(from)) }
     }
@@ -85,13 +103,13 @@ unsafe impl Register for Quad {
 ///
 /// As of [`scan`]; the CPU has the features.
 #[target_feature(enable = "neon,aes")]
-pub(in crate::blit) unsafe fn neon(row: Row<'_>, long: bool, key: &Key, changed: &mut Changed<'_>) {
+pub(in crate::blit) unsafe fn neon(row: Row<'_>, long: bool, key: &Key, take: &mut impl Take) {
     // SAFETY: as the caller says.
     unsafe {
         if long {
-            scan::<Quad, 24>(row, key, changed);
+            scan::<Quad, 24>(row, key, take);
         } else {
-            scan::<Quad, 16>(row, key, changed);
+            scan::<Quad, 16>(row, key, take);
         }
     }
 }

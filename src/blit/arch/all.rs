@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
 //! Without special instructions: multiplications, in the way of UMAC's NH.
 
-use crate::blit::kernel::{Changed, Register, Row, scan};
+use crate::blit::kernel::{Register, Row, Take, scan};
 use crate::blit::key::Key;
 
 #[derive(Clone, Copy)]
@@ -41,7 +41,23 @@ unsafe impl Register for Words {
     }
 
     #[inline(always)]
-    unsafe fn of_key(from: *const u8) -> Self {
+    unsafe fn of_words(word: u32) -> Self {
+        let both = u64::from(word) << 32 | u64::from(word);
+        Self(both, both)
+    }
+
+    #[inline(always)]
+    unsafe fn is(self, other: Self) -> bool {
+        (self.0, self.1) == (other.0, other.1)
+    }
+
+    #[inline(always)]
+    unsafe fn or(self, other: Self) -> Self {
+        Self(self.0 | other.0, self.1 | other.1)
+    }
+
+    #[inline(always)]
+    unsafe fn of_ours(from: *const u8) -> Self {
         // SAFETY: the caller vouches for 16 bytes, and they may lie anywhere.
         let [a, b] = unsafe { from.cast::<[u64; 2]>().read_unaligned() };
         Self(a, b)
@@ -75,18 +91,13 @@ fn product(a: u64, b: u64) -> Words {
 /// # Safety
 ///
 /// As of [`scan`].
-pub(in crate::blit) unsafe fn scalar(
-    row: Row<'_>,
-    long: bool,
-    key: &Key,
-    changed: &mut Changed<'_>,
-) {
+pub(in crate::blit) unsafe fn scalar(row: Row<'_>, long: bool, key: &Key, take: &mut impl Take) {
     // SAFETY: as the caller says.
     unsafe {
         if long {
-            scan::<Words, 24>(row, key, changed);
+            scan::<Words, 24>(row, key, take);
         } else {
-            scan::<Words, 16>(row, key, changed);
+            scan::<Words, 16>(row, key, take);
         }
     }
 }

@@ -7,14 +7,20 @@
 use std::arch::asm;
 use std::arch::x86_64::*;
 
-use crate::blit::kernel::{Changed, Register, Row, scan};
+use crate::blit::kernel::{Register, Row, Take, scan};
 use crate::blit::key::Key;
+
+/// Ends all stores around the caches.
+pub(in crate::blit) fn fence() {
+    // SAFETY: every x86_64 has it.
+    unsafe { _mm_sfence() }
+}
 
 macro_rules! register {
     (
         $features:literal, $entry:ident: $name:ident($vector:ty), $class:ident, $load:literal,
         $len:literal, $zero:ident, $unaligned:ident, $stored:ident, $xor:ident, $round:ident,
-        |$sum:ident| $fold:expr
+        $streamed:ident, $same:ident, $or:ident, |$differ:ident| $none:expr, |$sum:ident| $fold:expr
     ) => {
         #[derive(Clone, Copy)]
         struct $name($vector);
@@ -56,7 +62,34 @@ macro_rules! register {
             }
 
             #[inline(always)]
-            unsafe fn of_key(from: *const u8) -> Self {
+            unsafe fn stream(self, to: *mut u8) {
+                // SAFETY: the caller vouches for the bytes, and for where they lie.
+                unsafe { $streamed(to.cast(), self.0) }
+            }
+
+            #[inline(always)]
+            unsafe fn of_words(word: u32) -> Self {
+                // SAFETY: the CPU has it.
+                unsafe { Self($same(word.cast_signed())) }
+            }
+
+            #[inline(always)]
+            unsafe fn is(self, other: Self) -> bool {
+                // SAFETY: the CPU has them.
+                unsafe {
+                    let $differ = $xor(self.0, other.0);
+                    $none
+                }
+            }
+
+            #[inline(always)]
+            unsafe fn or(self, other: Self) -> Self {
+                // SAFETY: the CPU has it.
+                unsafe { Self($or(self.0, other.0)) }
+            }
+
+            #[inline(always)]
+            unsafe fn of_ours(from: *const u8) -> Self {
                 // SAFETY: the caller vouches for the bytes.
                 unsafe { Self($unaligned(from.cast())) }
             }
@@ -98,14 +131,14 @@ macro_rules! register {
             row: Row<'_>,
             long: bool,
             key: &Key,
-            changed: &mut Changed<'_>,
+            take: &mut impl Take,
         ) {
             // SAFETY: as the caller says.
             unsafe {
                 if long {
-                    scan::<$name, { 384 / $len }>(row, key, changed);
+                    scan::<$name, { 384 / $len }>(row, key, take);
                 } else {
-                    scan::<$name, { 256 / $len }>(row, key, changed);
+                    scan::<$name, { 256 / $len }>(row, key, take);
                 }
             }
         }
@@ -115,7 +148,8 @@ macro_rules! register {
 register! {
     "avx512f,vaes", vaes512: Zmm(__m512i), zmm_reg, "vmovdqu64",
     64, _mm512_setzero_si512, _mm512_loadu_si512, _mm512_storeu_si512, _mm512_xor_si512,
-    _mm512_aesenc_epi128,
+    _mm512_aesenc_epi128, _mm512_stream_si512, _mm512_set1_epi32, _mm512_or_si512,
+    |differ| _mm512_test_epi32_mask(differ, differ) == 0,
     |sum| {
         let half = _mm256_xor_si256(
             _mm512_castsi512_si256(sum),
@@ -128,12 +162,15 @@ register! {
 register! {
     "avx2,vaes", vaes256: Ymm(__m256i), ymm_reg, "vmovdqu",
     32, _mm256_setzero_si256, _mm256_loadu_si256, _mm256_storeu_si256, _mm256_xor_si256,
-    _mm256_aesenc_epi128,
+    _mm256_aesenc_epi128, _mm256_stream_si256, _mm256_set1_epi32, _mm256_or_si256,
+    |differ| _mm256_testz_si256(differ, differ) == 1,
     |sum| _mm_xor_si128(_mm256_castsi256_si128(sum), _mm256_extracti128_si256::<1>(sum))
 }
 
 register! {
     "aes", aes_ni: Xmm(__m128i), xmm_reg, "movdqu",
     16, _mm_setzero_si128, _mm_loadu_si128, _mm_storeu_si128, _mm_xor_si128, _mm_aesenc_si128,
+    _mm_stream_si128, _mm_set1_epi32, _mm_or_si128,
+    |differ| _mm_movemask_epi8(_mm_cmpeq_epi8(differ, _mm_setzero_si128())) == 0xffff,
     |sum| sum
 }
