@@ -12,6 +12,8 @@ mod vfio_ioctls;
 use std::fmt;
 use std::os::fd::{BorrowedFd, OwnedFd};
 
+use rustix::io::Errno;
+
 pub use self::vfio::Vfio;
 use crate::error::{Call, Result};
 use crate::region::RegionInfo;
@@ -179,11 +181,14 @@ pub trait RegionDevice {
     #[doc(alias = "VFIO_DEVICE_SET_IRQS")]
     fn set_eventfd(&self, index: IrqIndex, eventfd: Option<BorrowedFd<'_>>) -> Result<()> {
         let _ = eventfd;
-        Err(Call::SetIrqs(index).refused(rustix::io::Errno::NOTTY))
+        Err(Call::SetIrqs(index).refused(Errno::NOTTY))
     }
 }
 
 /// A device that answers plane queries: what only a VFIO device fd, or its mock, has.
+///
+/// One that has none, and shows itself by a [framebuffer region](crate::fb_region), leaves all of it
+/// out: each query is then refused with ENOTTY.
 pub trait GfxDevice: RegionDevice {
     /// Asks whether planes of `kind` are supported; an error is the answer "no" with its reason.
     ///
@@ -191,7 +196,9 @@ pub trait GfxDevice: RegionDevice {
     ///
     /// [`Error::Refused`](crate::Error::Refused): EINVAL for the other kind, ENOTTY where there
     /// is no display at all.
-    fn probe(&self, kind: PlaneKind) -> Result<()>;
+    fn probe(&self, kind: PlaneKind) -> Result<()> {
+        Err(Call::Probe(kind).refused(Errno::NOTTY))
+    }
 
     /// What the device says of a plane now, unchecked.
     ///
@@ -200,7 +207,9 @@ pub trait GfxDevice: RegionDevice {
     /// [`Error::Refused`](crate::Error::Refused), which
     /// [may be transient](crate::Error::is_transient), and [`Error::Gone`](crate::Error::Gone).
     #[doc(alias = "VFIO_DEVICE_QUERY_GFX_PLANE")]
-    fn query_plane(&self, plane: PlaneType, kind: PlaneKind) -> Result<PlaneInfo>;
+    fn query_plane(&self, plane: PlaneType, kind: PlaneKind) -> Result<PlaneInfo> {
+        Err(Call::QueryPlane { plane, kind }.refused(Errno::NOTTY))
+    }
 
     /// A new, close-on-exec fd of the dma-buf `id`.
     ///
@@ -213,7 +222,9 @@ pub trait GfxDevice: RegionDevice {
     ///
     /// [`DmabufCache`]: crate::dmabuf::DmabufCache
     #[doc(alias = "VFIO_DEVICE_GET_GFX_DMABUF")]
-    fn export_dmabuf(&self, id: DmabufId) -> Result<OwnedFd>;
+    fn export_dmabuf(&self, id: DmabufId) -> Result<OwnedFd> {
+        Err(Call::ExportDmabuf(id).refused(Errno::NOTTY))
+    }
 }
 
 /// Lends a device: what holds for the device holds for the reference, box or `Arc`.

@@ -40,13 +40,11 @@ pub use self::error::ProtocolError;
 use self::link::{Ask, Failed, Link};
 use self::message::Command;
 use self::version::{MAJOR, MINOR};
-use crate::device::{
-    DmabufId, GfxDevice, IrqIndex, PlaneKind, PlaneType, RegionDevice, RegionIndex,
-};
+use crate::device::{GfxDevice, IrqIndex, RegionDevice, RegionIndex};
 use crate::error::{Call, Result};
 use crate::region::{RegionFlags, RegionInfo};
 use crate::sys::Mapping;
-use crate::uapi::{DeviceInfo, IrqSet, PlaneInfo};
+use crate::uapi::{DeviceInfo, IrqSet};
 
 /// A time-out for those that have no better one: what QEMU waits for a vfio-user server.
 pub const TIMEOUT: Duration = Duration::from_secs(5);
@@ -242,19 +240,7 @@ impl RegionDevice for VfioUser {
 }
 
 /// vfio-user has no plane queries: each is answered as by a device without a display.
-impl GfxDevice for VfioUser {
-    fn probe(&self, kind: PlaneKind) -> Result<()> {
-        Err(Call::Probe(kind).refused(Errno::NOTTY))
-    }
-
-    fn query_plane(&self, plane: PlaneType, kind: PlaneKind) -> Result<PlaneInfo> {
-        Err(Call::QueryPlane { plane, kind }.refused(Errno::NOTTY))
-    }
-
-    fn export_dmabuf(&self, id: DmabufId) -> Result<OwnedFd> {
-        Err(Call::ExportDmabuf(id).refused(Errno::NOTTY))
-    }
-}
+impl GfxDevice for VfioUser {}
 
 fn words<const N: usize>(words: [u32; N]) -> Vec<u8> {
     words.iter().flat_map(|word| word.to_le_bytes()).collect()

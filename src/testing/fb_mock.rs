@@ -10,16 +10,14 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 
 use super::memory::{memfd, page_up, read_at, write_at};
-use crate::device::{
-    DmabufId, GfxDevice, IrqIndex, PlaneKind, PlaneType, RegionDevice, RegionIndex,
-};
+use crate::device::{GfxDevice, IrqIndex, RegionDevice, RegionIndex};
 use crate::error::{Call, Result};
 use crate::fb_region::{self, Config, Live, Pending, Producer, Shown, Status, layout::PAGE_LEN};
 use crate::format::{Modifier, PixelFormat};
 use crate::geometry::{Point, Rect, Size};
 use crate::region::{Capability, RegionFlags, RegionInfo};
 use crate::sys::{Mapping, WritableMapping};
-use crate::uapi::{DEVICE_FLAGS_PCI, DeviceInfo, PCI_CONFIG_REGION, PlaneInfo, REGION_TYPE_GFX};
+use crate::uapi::{DEVICE_FLAGS_PCI, DeviceInfo, PCI_CONFIG_REGION, REGION_TYPE_GFX};
 
 /// Index of the framebuffer region.
 pub const FB_REGION: RegionIndex = RegionIndex(9);
@@ -520,16 +518,4 @@ impl RegionDevice for FbMock {
 }
 
 /// It answers no plane queries.
-impl GfxDevice for FbMock {
-    fn probe(&self, kind: PlaneKind) -> Result<()> {
-        Err(Call::Probe(kind).refused(Errno::NOTTY))
-    }
-
-    fn query_plane(&self, plane: PlaneType, kind: PlaneKind) -> Result<PlaneInfo> {
-        Err(Call::QueryPlane { plane, kind }.refused(Errno::NOTTY))
-    }
-
-    fn export_dmabuf(&self, id: DmabufId) -> Result<OwnedFd> {
-        Err(Call::ExportDmabuf(id).refused(Errno::NOTTY))
-    }
-}
+impl GfxDevice for FbMock {}
