@@ -66,13 +66,15 @@ fn open(mdev: &Mdev) -> Opened {
 fn a_hundred_flips_reach_a_client_as_the_buffers_that_they_are() {
     const PAGES: u64 = 3;
     load_mbochs(false);
-    let mdev = Mdev::create("mbochs-medium");
-    let device = open(&mdev);
-    let vbe = bochs::Vbe::new(&device).expect("BAR 2 is there");
-    vbe.set_mode(SIZE).expect("the mode is set");
-    let socket = format!("/tmp/dbus-{}", mdev.uuid);
-    let us = format!("pid:{}", std::process::id());
     for kind in ["dmabuf", "dmabuf2"] {
+        // A device each: a second process that exports the same buffers would have this driver give
+        // their pages back twice.
+        let mdev = Mdev::create("mbochs-medium");
+        let device = open(&mdev);
+        let vbe = bochs::Vbe::new(&device).expect("BAR 2 is there");
+        vbe.set_mode(SIZE).expect("the mode is set");
+        let socket = format!("/tmp/dbus-{}", mdev.uuid);
+        let us = format!("pid:{}", std::process::id());
         let mut serve = Serve::start(&us, &["--dbus-p2p", &socket, "--dma-buf"]);
         assert_eq!(serve.address, format!("dbus unix:path={socket}"));
         let mut client = Client::start(&format!("peer:{socket}"), kind);
@@ -115,10 +117,10 @@ fn a_hundred_flips_reach_a_client_as_the_buffers_that_they_are() {
         let (status, stderr) = serve.ended();
         assert!(status.success(), "{status}: {stderr}");
         assert_eq!(dmabufs(std::process::id()), BTreeMap::new());
+        drop(device);
+        // What is left open anywhere keeps the device from being removed.
+        mdev.remove().expect("nobody holds it");
     }
-    drop(device);
-    // What is left open anywhere keeps the device from being removed.
-    mdev.remove().expect("nobody holds it");
 }
 
 /// Without a client for it there is something to read.
