@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
 //! What the sinks of `vfio-display` that have viewers share, whatever they speak: the keyboard's
-//! codes on the wire, what a viewer
-//! holds down, a copy of the pointer's shape, and the socket file that only its owner can open.
+//! codes on the wire, what a viewer holds down, a copy of the pointer's shape, the connection, and the
+//! socket file that only its owner can open.
 //!
 //! ```
 //! use vfio_display::input::Event;
@@ -18,7 +18,9 @@ mod held;
 pub mod scancode;
 mod shape;
 mod socket_file;
+mod stream;
 
 pub use crate::held::Held;
 pub use crate::shape::{Shape, unmultiplied};
 pub use crate::socket_file::SocketFile;
+pub use crate::stream::Stream;

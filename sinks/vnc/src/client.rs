@@ -1,23 +1,18 @@
 // SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
 //! A viewer: its connection, its session, and what it may still do this second.
 
-use std::io::{self, ErrorKind, Read, Write};
-use std::os::fd::{AsFd, BorrowedFd};
+use std::io::{self, ErrorKind};
+use std::os::fd::BorrowedFd;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use vfio_display::Picture;
+use vfio_display_sinks::Stream;
 
 use crate::error::Error;
 use crate::limits::Limits;
 use crate::session::{Said, Session, Stage};
 use crate::tile::Scratch;
-
-/// A connection: what a socket, or TLS over one, is. `as_fd` is what is polled; its reads and
-/// writes must not block.
-pub trait Stream: Read + Write + AsFd + Send {}
-
-impl<S: Read + Write + AsFd + Send> Stream for S {}
 
 /// Read at a time. The other viewers have their turn before more is.
 pub(crate) const READ: usize = 16 << 10;
@@ -71,11 +66,11 @@ impl Client {
 
     /// Whether reading need not wait for poll.
     pub(crate) fn has_more(&self) -> bool {
-        self.more && self.wants_input()
+        (self.more || self.stream.has_input()) && self.wants_input()
     }
 
     pub(crate) fn wants_output(&self) -> bool {
-        !self.session.output().is_empty()
+        !self.session.output().is_empty() || self.stream.has_output()
     }
 
     /// It counts as a viewer from when it has asked for a screen.
@@ -114,7 +109,7 @@ impl Client {
 
     /// Sends what is there until it would block. True if all of it went.
     pub(crate) fn send(&mut self, now: Instant) -> Result<bool, Error> {
-        while self.wants_output() {
+        while !self.session.output().is_empty() {
             match self.stream.write(self.session.output()) {
                 Ok(0) => return Err(Error::HungUp),
                 Ok(length) => {
@@ -128,7 +123,7 @@ impl Client {
         }
         match self.stream.flush() {
             Err(error) if !is_transient(&error) => Err(error.into()),
-            _ => Ok(true),
+            _ => Ok(!self.stream.has_output()),
         }
     }
 

@@ -67,7 +67,6 @@ mod wire;
 mod worker;
 mod zrle;
 
-pub use crate::client::Stream;
 pub use crate::error::{Error, ListenError};
 pub use crate::limits::Limits;
 pub use crate::messages::{Encoding, Encodings};
@@ -76,4 +75,4 @@ pub use crate::region::{MAX_RECTS, Region};
 pub use crate::server::{Notice, OnNotice, Options, VncServer};
 pub use crate::session::{MAX_SIDE, Said, Session, Stage};
 pub use crate::tile::Scratch;
-pub use vfio_display_sinks::Shape;
+pub use vfio_display_sinks::{Shape, Stream};

@@ -8,9 +8,8 @@ use std::path::Path;
 use std::time::Duration;
 
 use rustix::net::sockopt;
-use vfio_display_sinks::SocketFile;
+use vfio_display_sinks::{SocketFile, Stream};
 
-use crate::client::Stream;
 use crate::error::ListenError;
 
 #[derive(Debug)]

@@ -15,13 +15,12 @@ use vfio_display::notice;
 use vfio_display::sink::{Sink, SinkError, Takes};
 use vfio_display::{Cursor, Frame};
 
-use crate::client::Stream;
 use crate::error::{Error, ListenError};
 use crate::limits::Limits;
 use crate::listener::Listener;
 use crate::screen::Screen;
 use crate::worker::{Order, Shared, Worker};
-use vfio_display_sinks::Shape;
+use vfio_display_sinks::{Shape, Stream};
 
 /// Something about a viewer that an operator may want to read.
 #[derive(Clone, Copy, Debug)]

@@ -9,8 +9,9 @@ use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use vfio_display::input::{BackChannel, Event, UiInfo};
+use vfio_display_sinks::Stream;
 
-use crate::client::{Client, READ, Stream};
+use crate::client::{Client, READ};
 use crate::error::Error;
 use crate::listener::Listener;
 use crate::screen::{News, Screen};
