@@ -4,7 +4,7 @@
 
 use std::env;
 use std::fs;
-use std::io::{BufRead, BufReader, IsTerminal};
+use std::io::{BufRead as _, BufReader, IsTerminal as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::mpsc;
@@ -22,9 +22,14 @@ use crate::kernels::{self, Kernel, Series};
 /// TCG is slow, so this is generous; a hang costs this long.
 const TIMEOUT: Duration = Duration::from_secs(1200);
 
-/// L1 gives a sign of life every 5 s. Now and then all of it stands still, with its only CPU in HLT
-/// and no timer armed: TCG of QEMU 7.2 loses an interrupt while a guest runs inside.
+/// L1 gives a sign of life every 5 s.
 const STANDS_STILL: Duration = Duration::from_secs(120);
+
+/// Between two bytes that L1's serial port receives, each of which is an interrupt. While a guest
+/// runs inside, TCG of QEMU 7.2 can lose one: `vmrun` and the exit from it change the word of
+/// pending interrupts without the lock under which the timer's thread does. The local APIC then
+/// holds the timer's interrupt forever, and L1 stands still until another arrives.
+const PULSE: Duration = Duration::from_millis(250);
 
 /// Consoles of earlier boots that stay.
 const LOGS_KEPT: usize = 20;
@@ -63,10 +68,17 @@ impl Machine {
         let boot = Boot::new(self, script)?;
         let mut qemu = boot.command(self);
         qemu.args(["-chardev", "stdio,id=output,signal=on"])
-            .stdin(Stdio::null())
+            .stdin(Stdio::piped())
             .stdout(Stdio::piped());
         let mut child = spawn(&mut qemu)?;
         let stdout = child.stdout.take().context("QEMU's output is not there")?;
+        let mut stdin = child.stdin.take().context("QEMU's input is not there")?;
+        thread::spawn(move || {
+            // Until QEMU is gone.
+            while stdin.write_all(b"\n").is_ok() {
+                thread::sleep(PULSE);
+            }
+        });
 
         // Reading is the thread's, waiting for the time-out is ours.
         let (sender, receiver) = mpsc::channel();
