@@ -7,57 +7,21 @@
 //! Nothing here waits, allocates after [`Producer::new`], or takes longer than the page is long,
 //! whatever a consumer writes.
 
+mod config;
+mod frame;
+
 use std::ops::Range;
 
+pub use self::config::{Config, ConfigError};
+pub use self::frame::{Frame, Shown};
 use super::layout::{self, Field, PAGE_LEN, damage, plane, slot};
-use super::page::{Live, PlaneEntry, Table, damage_in};
+use super::page::{PlaneEntry, Table, damage_in};
 use super::status::{Command, Op, Status};
-use crate::device::{IrqIndex, PlaneType};
-use crate::format::{Fourcc, Modifier};
-use crate::geometry::{Point, Rect, Size};
+use crate::device::IrqIndex;
+use crate::geometry::Rect;
 
-/// Most planes of a [`Producer`].
-const PLANES: usize = layout::MAX_PLANES as usize;
-/// Most slots.
+/// Most slots of a [`Producer`].
 const SLOTS: usize = layout::MAX_SLOTS as usize;
-
-/// What a device's framebuffer region has.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Config {
-    /// Its planes, 1 to 8, one of them primary.
-    pub planes: Vec<PlaneType>,
-    /// Its slots, 2 to 8 of them.
-    pub slots: u16,
-    /// Bytes of each slot, whole pages.
-    pub slot_len: u64,
-    /// Damage records that are kept, 16 or more; [`Config::new`] takes all there is room for.
-    pub damage_records: u16,
-    /// The interrupt that tells of frames, if the device has one.
-    pub wake: Option<IrqIndex>,
-}
-
-impl Config {
-    /// A screen and a pointer, two slots of `slot_len` bytes, and as much damage as fits.
-    pub fn new(slot_len: u64) -> Self {
-        let planes = vec![PlaneType::Primary, PlaneType::Cursor];
-        let tables = layout::HEADER_LEN as usize
-            + planes.len() * usize::from(plane::LEN)
-            + usize::from(layout::MIN_SLOTS * slot::LEN);
-        let records = (PAGE_LEN - tables) / usize::from(damage::LEN);
-        Self {
-            planes,
-            slots: layout::MIN_SLOTS,
-            slot_len: slot_len.next_multiple_of(PAGE_LEN as u64),
-            damage_records: records as u16,
-            wake: None,
-        }
-    }
-}
-
-/// Why a [`Config`] can't be.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("framebuffer region: {0}")]
-pub struct ConfigError(#[from] super::error::FbRegionError);
 
 /// An access that the region does not allow: EINVAL to who made it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -448,119 +412,3 @@ impl Producer {
         None
     }
 }
-
-/// A frame that is being described.
-///
-/// Dropped, it is as if it had been published without what had not been said yet: a page in the
-/// middle of a change is never left behind.
-#[derive(Debug)]
-pub struct Frame<'a> {
-    producer: &'a mut Producer,
-    number: u64,
-    is_new_mode: bool,
-}
-
-impl Frame<'_> {
-    /// Plane `index` is this from now on. A plane that there is not is passed over.
-    pub fn plane(&mut self, index: u16, shown: &Shown) {
-        let Some(was) = self.producer.plane(index) else { return };
-        let mode = |plane: &PlaneEntry| {
-            (plane.visible, plane.size, plane.fourcc, plane.modifier, plane.live.map(|l| l.stride))
-        };
-        let entry = &mut self.producer.page[self.producer.planes.entry(index)];
-        shown.write(entry);
-        plane::FRAME.put(entry, self.number);
-        let is = PlaneEntry::read(entry);
-        self.is_new_mode |= was.plane_type != PlaneType::Cursor && mode(&was) != mode(&is);
-    }
-
-    /// `rect` of plane `index` differs from the frame before. One that is empty is passed over.
-    pub fn damage(&mut self, index: u16, rect: Rect) {
-        let Producer { page, planes, damage: table, .. } = &mut *self.producer;
-        if index >= planes.count || rect.is_empty() {
-            return;
-        }
-        let head = layout::DAMAGE_HEAD.get(&**page);
-        let range = table.entry((head % u64::from(table.count)) as u16);
-        let record = &mut page[range];
-        let forgotten = damage::FRAME.get(record);
-        damage::FRAME.put(record, self.number);
-        damage::PLANE.put(record, index.into());
-        damage::X.put(record, rect.x);
-        damage::Y.put(record, rect.y);
-        damage::WIDTH.put(record, rect.width);
-        damage::HEIGHT.put(record, rect.height);
-        layout::DAMAGE_HEAD.put(&mut **page, head + 1);
-        let floor = layout::DAMAGE_FLOOR.get(&**page).max(forgotten);
-        layout::DAMAGE_FLOOR.put(&mut **page, floor);
-        plane::FRAME.put(&mut page[planes.entry(index)], self.number);
-    }
-
-    /// Ends the frame; answers its number.
-    pub fn publish(self) -> u64 {
-        self.number
-    }
-}
-
-impl Drop for Frame<'_> {
-    fn drop(&mut self) {
-        if self.is_new_mode {
-            self.producer.add(layout::GENERATION);
-        }
-        layout::FRAME.put(&mut *self.producer.page, self.number);
-        self.producer.news = true;
-        self.producer.close();
-    }
-}
-
-/// What a plane shows.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Shown {
-    /// Nothing.
-    Nothing,
-    /// A picture.
-    Picture {
-        /// Pixel format.
-        fourcc: Fourcc,
-        /// Layout of the pixels.
-        modifier: Modifier,
-        /// Pixels.
-        size: Size,
-        /// Where they can be read while the guest draws them, if they can.
-        live: Option<Live>,
-        /// Its upper left corner on the screen.
-        position: Point,
-        /// The pixel that points, of a cursor.
-        hotspot: Option<Point>,
-    },
-}
-
-impl Shown {
-    fn write(&self, entry: &mut [u8]) {
-        let Self::Picture { fourcc, modifier, size, live, position, hotspot } = *self else {
-            plane::FLAGS.put(entry, 0);
-            return;
-        };
-        let has = |there: bool, flag| if there { flag } else { 0 };
-        let flags = plane::VISIBLE
-            | has(live.is_some(), plane::LIVE)
-            | has(hotspot.is_some(), plane::HAS_HOTSPOT);
-        plane::FLAGS.put(entry, flags);
-        plane::FOURCC.put(entry, fourcc.raw());
-        plane::MODIFIER.put(entry, modifier.raw());
-        plane::WIDTH.put(entry, size.width);
-        plane::HEIGHT.put(entry, size.height);
-        let live = live.unwrap_or(Live { region: 0, offset: 0, len: 0, stride: 0 });
-        plane::STRIDE.put(entry, live.stride);
-        plane::OFFSET.put(entry, live.offset);
-        plane::BYTES.put(entry, live.len);
-        plane::REGION.put(entry, live.region);
-        plane::X.put(entry, position.x);
-        plane::Y.put(entry, position.y);
-        let hotspot = hotspot.unwrap_or_default();
-        plane::HOT_X.put(entry, hotspot.x.cast_unsigned());
-        plane::HOT_Y.put(entry, hotspot.y.cast_unsigned());
-    }
-}
-
-const _: () = assert!(PLANES <= u8::MAX as usize && SLOTS <= u8::MAX as usize);
