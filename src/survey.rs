@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
-//! Everything that a device's display offers, found without changing anything.
+//! Everything that a device's display offers. What it shows stays as it is.
 
 use crate::device::{GfxDevice, PlaneKind, PlaneType, RegionIndex};
 use crate::display::{Display, Look, kinds};

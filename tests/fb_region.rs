@@ -13,6 +13,7 @@ use vfio_display::fb_region::{Page, layout};
 use vfio_display::geometry::{Point, Rect, Size};
 use vfio_display::sink::Takes;
 use vfio_display::testing::card::Card;
+use vfio_display::testing::rng::Rng;
 use vfio_display::testing::{FB_REGION, FbMock, FbOptions, Recorder, rows};
 use vfio_display::{Display, Error, Poll};
 
@@ -129,11 +130,8 @@ fn what_was_drawn_is_shown_and_damage_is_what_differs() {
         let mut watched = Watched::new(&guest);
         watched.poll();
         let mut expected = opaque(&Card::new(XGA, 0).picture());
-        let mut state = 0x2545_f491_4f6c_dd1d_u64;
-        let mut random = |below: u32| {
-            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
-            (state >> 33) as u32 % below
-        };
+        let mut rng = Rng::new(0x2545_f491_4f6c_dd1d);
+        let mut random = |below: u32| rng.below(below.into()) as u32;
         for round in 0..300 {
             guest.begin();
             let mut damage = Vec::new();
@@ -168,11 +166,8 @@ fn damage_since_a_frame_covers_what_differs_and_little_more() {
     let region = guest.region_info(FB_REGION).unwrap();
     guest.write(&region, layout::DEMAND.offset as u64, &60_000_u32.to_le_bytes()).unwrap();
     guest.set_mode(Some(XGA)).unwrap();
-    let mut state = 0x1234_5678_9abc_def1_u64;
-    let mut random = |below: u32| {
-        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
-        (state >> 33) as u32 % below
-    };
+    let mut rng = Rng::new(0x1234_5678_9abc_def1);
+    let mut random = |below: u32| rng.below(below.into()) as u32;
     // Each frame's number and picture; the newest last.
     let mut screen = vec![0_u32; XGA.area() as usize];
     let mut frames = vec![(Page::read(&guest, &region).unwrap().frame(), screen.clone())];
