@@ -1,0 +1,74 @@
+// SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
+//! Where a screen was written, from who knows: a poll then reads that and no more.
+
+use std::fmt;
+
+use crate::geometry::Rect;
+use crate::plane::Plane;
+
+/// Somebody who knows where pixels were written: KVM's dirty log, a hypervisor's tracking of pages.
+///
+/// A poll asks it before it reads, and reads the rows of what it answers and no others but two or three,
+/// each time the next, so that what a log does not know is mended after 512 polls: what a VMM wrote
+/// itself, say.
+pub trait WriteLog: fmt::Debug {
+    /// Adds to `rects` where `plane` was written since the last call. `false` where it can't say: all is
+    /// read then, as it is whenever the plane is another than before.
+    fn plane(&mut self, _plane: &Plane, _rects: &mut Vec<Rect>) -> bool {
+        false
+    }
+
+    /// The same of the boot display.
+    #[cfg(feature = "ramfb")]
+    fn boot(&mut self, _plane: &crate::ramfb::RamPlane, _rects: &mut Vec<Rect>) -> bool {
+        false
+    }
+}
+
+/// What a screen is a copy of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Copied {
+    Plane(Plane),
+    /// The boot display, in the mode with this number.
+    Boot(u64),
+}
+
+/// A log, and what it was asked about.
+#[derive(Debug, Default)]
+pub(super) struct Hints {
+    log: Option<Box<dyn WriteLog + Send>>,
+    rects: Vec<Rect>,
+    /// What all that was written to before the last answer has been copied of.
+    copied: Option<Copied>,
+}
+
+impl Hints {
+    pub(super) fn set(&mut self, log: Option<Box<dyn WriteLog + Send>>) {
+        self.log = log;
+        self.copied = None;
+    }
+
+    /// The screen is not a copy of what it was.
+    pub(super) fn forget(&mut self) {
+        self.copied = None;
+    }
+
+    /// Where `what`, which is about to be copied, was written since it was; `None` where that is not
+    /// known.
+    pub(super) fn written(
+        &mut self,
+        what: Copied,
+        ask: impl FnOnce(&mut dyn WriteLog, &mut Vec<Rect>) -> bool,
+    ) -> Option<&[Rect]> {
+        let same = self.copied.take() == Some(what);
+        let log = self.log.as_mut()?;
+        self.rects.clear();
+        // A log that is not read goes on, so it is asked in any case.
+        (ask(&mut **log, &mut self.rects) && same).then_some(&self.rects)
+    }
+
+    /// It has been copied.
+    pub(super) fn copied(&mut self, what: Copied) {
+        self.copied = Some(what);
+    }
+}
