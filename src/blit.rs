@@ -114,6 +114,7 @@ pub(crate) fn copy_from(
     screen: &mut Screen,
 ) -> Result<()> {
     let known = screen.begin(layout).zip(written);
+    let told = written.and_then(|_| screen.told());
     let mut bytes = screen.take_scratch();
     bytes.resize(layout.row_len(), 0);
     let mut strip = screen.strip(layout);
@@ -123,7 +124,7 @@ pub(crate) fn copy_from(
         Ok(())
     };
     let done = match known {
-        Some((turn, written)) => rows_of(written, turn, layout).try_for_each(&mut scan),
+        Some((_, written)) => rows_of(written, told, layout).try_for_each(&mut scan),
         None => (0..layout.size.height as usize).try_for_each(&mut scan),
     };
     screen.keep_scratch(bytes);
@@ -159,14 +160,15 @@ pub(crate) fn copy_rects(
     done
 }
 
-/// The rows that `rects` have a part in, and those that count as changed in this turn whatever
-/// their hash: so that a change is mended that is in no rectangle, or that its hash did not show.
-fn rows_of(rects: &[Rect], turn: usize, layout: &Layout) -> impl Iterator<Item = usize> {
+/// The rows that `rects` have a part in, and those whose turn it is: so that a change is mended that is
+/// in no rectangle.
+fn rows_of(rects: &[Rect], turn: Option<usize>, layout: &Layout) -> impl Iterator<Item = usize> {
     let height = layout.size.height;
     let rows = rects
         .iter()
         .flat_map(move |rect| rect.y.min(height)..rect.y.saturating_add(rect.height).min(height));
-    rows.map(|y| y as usize).chain((turn..height as usize).step_by(seen::REFRESH))
+    let turn = turn.map(|turn| (turn..height as usize).step_by(seen::REFRESH));
+    rows.map(|y| y as usize).chain(turn.into_iter().flatten())
 }
 
 #[cfg(test)]

@@ -82,6 +82,11 @@ impl Screen {
         self.found = found;
     }
 
+    /// In a copy of what is known to have been written: which rows have their turn beside them.
+    pub(crate) fn told(&mut self) -> Option<usize> {
+        self.seen.told()
+    }
+
     /// Ends a copy in which all rows that were to be scanned have been.
     pub(crate) fn end(&mut self) {
         self.seen.end();

@@ -68,7 +68,8 @@ pub(super) fn copy_span(
     let cached = reading.memory == Memory::Cached;
     let sampled = reading.detection == Detection::Sampled;
     match (turn, reading.written, reading.workers) {
-        (Some(turn), Some(written), _) => {
+        (Some(_), Some(written), _) => {
+            let turn = screen.told();
             scan(span, layout, screen, reading.memory, |scan| {
                 rows_of(written, turn, layout).for_each(|y| _ = scan(y, y + 1));
             });

@@ -143,8 +143,8 @@ impl Scanner {
         let Size { width, height } = layout.size;
         let turn = self.seen.begin(layout);
         if self.band.size().width != width {
-            self.band.resize(Size::new(width, TILE));
-            self.changed.reset(Size::new(width, TILE * TILE));
+            self.band.resize(Size::new(width, ROWS as u32));
+            self.changed.reset(Size::new(width, ROWS as u32 * TILE));
         }
         let mut rows = std::mem::take(&mut self.seen.rows);
         {
@@ -164,7 +164,7 @@ impl Scanner {
                 }
                 let row = span.part(layout.row_offset(y), layout.row_len());
                 let next = layout.row_offset(if next < height as usize { next } else { 0 });
-                let mark = y % ROWS * ROWS;
+                let mark = y % ROWS * TILE as usize;
                 let to = To { row: band.row_mut(y % ROWS), kept: false, damage: changed, mark };
                 part.scan(y, (row, span.as_ptr().wrapping_add(next)), to, None)
             };

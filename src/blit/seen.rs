@@ -14,6 +14,10 @@ use crate::sys::Span;
 /// those rows are among the sampled ones.
 pub(super) const REFRESH: usize = 512;
 
+/// Polls that are told what was written, of which one reads a few rows all the same: after 4096,
+/// 68 s at 60 Hz, all have been.
+const TOLD: usize = 8;
+
 /// From how many bytes of a screen on dense polls store around the caches: what no second-level
 /// cache holds. Measured: DESIGN.md.
 const STREAMED: usize = 4 << 20;
@@ -30,6 +34,8 @@ pub(crate) struct Seen {
     scanned: Option<(Layout, bool)>,
     /// Counts the scans.
     turn: usize,
+    /// Counts those that were told what was written.
+    told: usize,
     /// Whether at least half of the segments that the last poll scanned had changed.
     dense: bool,
     /// What this poll's parts counted.
@@ -56,6 +62,7 @@ impl Seen {
             layout: None,
             scanned: None,
             turn: 0,
+            told: 0,
             dense: false,
             counts: Default::default(),
             rows: Rows::default(),
@@ -79,6 +86,13 @@ impl Seen {
         self.scanned = Some((*layout, other));
         self.turn = (self.turn + 1) % REFRESH;
         (!other).then_some(self.turn)
+    }
+
+    /// Counts a poll that is told what was written. In one of [`TOLD`] some rows are read all the
+    /// same: the answer is which of [`REFRESH`] turns it is.
+    pub(crate) fn told(&mut self) -> Option<usize> {
+        self.told = (self.told + 1) % (TOLD * REFRESH);
+        self.told.is_multiple_of(TOLD).then_some(self.told / TOLD)
     }
 
     /// All rows, to be scanned.

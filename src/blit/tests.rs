@@ -258,7 +258,7 @@ fn what_a_log_leaves_out_is_mended() {
         copy_span(Span::of(&memory), &layout, &mut screen, reading);
         memory[y * 256] ^= 0xff;
         screen.shown();
-        let polls = (1..=512).find(|_| {
+        let polls = (1..=4096).find(|_| {
             copy_span(Span::of(&memory), &layout, &mut screen, reading);
             !screen.damage().is_empty()
         });

@@ -8,9 +8,9 @@ use crate::plane::Plane;
 
 /// Somebody who knows where pixels were written: KVM's dirty log, a hypervisor's tracking of pages.
 ///
-/// A poll asks it before it reads, and reads the rows of what it answers and no others but two or three,
-/// each time the next, so that what a log does not know is mended after 512 polls: what a VMM wrote
-/// itself, say.
+/// A poll asks it before it reads, and reads the rows of what it answers and no others. Only in one
+/// poll of 8 it reads one row in 512 as well, each time the next, so that what a log does not know is
+/// mended after 4096 polls: what a VMM wrote itself, say.
 pub trait WriteLog: fmt::Debug {
     /// Adds to `rects` where `plane` was written since the last call. `false` where it can't say: all is
     /// read then, as it is whenever the plane is another than before.
