@@ -10,7 +10,7 @@ use vfio_display::geometry::{Rect, Size};
 use vfio_display::plane::Plane;
 use vfio_display::sink::Takes;
 use vfio_display::testing::card::Card;
-use vfio_display::testing::{Faulty, Mock, Mode, Op, Personality, Recorder};
+use vfio_display::testing::{Mock, Mode, Op, Personality, Recorder};
 use vfio_display::{Display, Poll};
 
 /// More rows than turns of the rows that are read in any case.
@@ -32,7 +32,7 @@ impl WriteLog for Log {
 
 struct Watched {
     mock: Mock,
-    display: Display<Faulty<Mock>>,
+    display: Display<Mock>,
     sink: Recorder,
     log: Log,
     picture: Vec<u32>,
@@ -42,7 +42,7 @@ impl Watched {
     fn new() -> Self {
         let mock = Mock::new(Personality::Region, SIZE).unwrap();
         mock.show_card(0).unwrap();
-        let mut display = Display::new(Faulty::new(mock.clone())).unwrap();
+        let mut display = Display::new(mock.clone()).unwrap();
         let log = Log(Arc::new(Mutex::new(Some(Vec::new()))));
         display.set_write_log(Some(Box::new(log.clone())));
         display.watch(Instant::now());
