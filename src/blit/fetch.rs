@@ -28,7 +28,7 @@ pub(super) fn fetch(from: Span<'_>, to: &mut [u8]) {
 
 /// A buffer may hold a line of the poll before: no load passes this.
 pub(super) fn wait_for_loads() {
-    #[cfg(target_arch = "x86_64")]
+    #[cfg(all(target_arch = "x86_64", not(miri)))]
     // SAFETY: every x86_64 has it.
     unsafe {
         std::arch::x86_64::_mm_mfence();

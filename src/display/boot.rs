@@ -4,7 +4,7 @@
 use std::fmt;
 use std::time::{Duration, Instant};
 
-use super::hints::{Copied, Hints, WriteLog};
+use super::hints::{Copied, Hints, WriteLog, Written};
 use crate::blit::{self, Layout};
 use crate::error::Result;
 use crate::geometry::Rect;
@@ -102,13 +102,16 @@ impl Boot {
             Err(error) => return (None, Err(error)),
         };
         let copied = Copied::Boot(source.generation());
-        let written = hints.written(copied, |log, rects| source.written(log, rects));
+        let written = match hints.written(copied, |log, rects| source.written(log, rects)) {
+            Written::Here(rects) => Some(rects),
+            Written::Anywhere | Written::Unknown => None,
+        };
         let read = |y, row: &mut [u8]| source.read_row(y, row);
         if let Err(error) = blit::copy_from(read, &layout, written, screen) {
             source.give_up();
             return (None, Err(error));
         }
-        hints.copied(copied);
+        hints.copied();
         (Some(source.generation()), wrong)
     }
 }

@@ -33,13 +33,27 @@ pub(super) enum Copied {
     Boot(u64),
 }
 
+/// What a log answered.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Written<'a> {
+    /// Nowhere but here.
+    Here(&'a [Rect]),
+    /// From now on it is known, but what the screen is a copy of is not what it was asked about before:
+    /// all has to be read.
+    Anywhere,
+    /// It can't say.
+    Unknown,
+}
+
 /// A log, and what it was asked about.
 #[derive(Debug, Default)]
 pub(super) struct Hints {
     log: Option<Box<dyn WriteLog + Send>>,
     rects: Vec<Rect>,
-    /// What all that was written to before the last answer has been copied of.
+    /// What the screen is an exact copy of, as it was when the log was asked last.
     copied: Option<Copied>,
+    /// What it is about to be.
+    asked: Option<Copied>,
 }
 
 impl Hints {
@@ -53,22 +67,25 @@ impl Hints {
         self.copied = None;
     }
 
-    /// Where `what`, which is about to be copied, was written since it was; `None` where that is not
-    /// known.
+    /// Where `what`, which is about to be copied, was written since it was.
     pub(super) fn written(
         &mut self,
         what: Copied,
         ask: impl FnOnce(&mut dyn WriteLog, &mut Vec<Rect>) -> bool,
-    ) -> Option<&[Rect]> {
-        let same = self.copied.take() == Some(what);
-        let log = self.log.as_mut()?;
+    ) -> Written<'_> {
+        let before = self.copied.take();
         self.rects.clear();
-        // A log that is not read goes on, so it is asked in any case.
-        (ask(&mut **log, &mut self.rects) && same).then_some(&self.rects)
+        let knows = self.log.as_mut().is_some_and(|log| ask(&mut **log, &mut self.rects));
+        self.asked = knows.then_some(what);
+        match before {
+            _ if !knows => Written::Unknown,
+            Some(before) if before == what => Written::Here(&self.rects),
+            _ => Written::Anywhere,
+        }
     }
 
-    /// It has been copied.
-    pub(super) fn copied(&mut self, what: Copied) {
-        self.copied = Some(what);
+    /// It has been copied, all that the answer asked for.
+    pub(super) fn copied(&mut self) {
+        self.copied = self.asked.take();
     }
 }

@@ -4,8 +4,8 @@
 use std::os::fd::BorrowedFd;
 use std::time::Instant;
 
-use super::hints::{Copied, Hints};
-use crate::blit::Reading;
+use super::hints::{Copied, Hints, Written};
+use crate::blit::{Detection, Reading};
 use crate::capture::Captures;
 use crate::cursor::CursorLayer;
 use crate::device::{GfxDevice, PlaneKind, PlaneType};
@@ -75,10 +75,14 @@ impl Origin {
                 let PlaneState::Live(plane) = state else { return Ok(state) };
                 *seen = Some(plane);
                 let copied = Copied::Plane(plane);
-                let written = hints.written(copied, |log, rects| log.plane(&plane, rects));
-                match scanout.copy(device, &plane, screen, Reading { written, ..reading }) {
+                let reading = match hints.written(copied, |log, rects| log.plane(&plane, rects)) {
+                    Written::Here(rects) => Reading { written: Some(rects), ..reading },
+                    Written::Anywhere => Reading { detection: Detection::Verified, ..reading },
+                    Written::Unknown => reading,
+                };
+                match scanout.copy(device, &plane, screen, reading) {
                     Ok(()) => {
-                        hints.copied(copied);
+                        hints.copied();
                         Ok(PlaneState::Live(plane))
                     }
                     Err(error) => PlaneState::of_error(error),
