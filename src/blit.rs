@@ -10,11 +10,14 @@
 #![allow(unsafe_code, reason = "loads of memory that others write, by instructions of the CPU")]
 
 mod arch;
+mod fetch;
 #[cfg(any(test, feature = "fuzzing"))]
 pub mod fuzz;
 mod kernel;
 mod key;
+mod reading;
 mod sample;
+mod scanner;
 mod seen;
 mod store;
 
@@ -26,14 +29,17 @@ use crate::format::PixelFormat;
 use crate::geometry::{Rect, Size};
 use crate::plane::Plane;
 use crate::screen::Screen;
-use crate::sys::{Mapping, Span};
+use crate::sys::Span;
 
 #[cfg(feature = "testing")]
 pub(crate) use self::kernel::Kernel;
 pub(crate) use self::kernel::Streams;
+pub use self::reading::{Memory, Workers};
+pub(crate) use self::reading::{Reading, copy_mapping};
 pub(crate) use self::sample::Rows;
-pub(crate) use self::seen::Seen;
-pub(crate) use self::store::store_row;
+pub use self::scanner::{Band, Scanner, Visitor};
+pub(crate) use self::seen::{Part, Seen};
+pub(crate) use self::store::{To, store_row};
 
 /// How much of a screen a [poll](crate::Display::poll) reads.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -88,40 +94,39 @@ impl Layout {
     }
 }
 
-/// Copies what changed in `mapping`, which has at least [`Layout::len`] bytes.
-pub(crate) fn copy_mapping(
-    mapping: &Mapping,
-    layout: &Layout,
-    screen: &mut Screen,
-    detection: Detection,
-) {
-    copy_span(mapping.span(), layout, screen, detection);
-}
-
 /// Copies what changed in `rows`, which follow each other without padding.
 pub(crate) fn copy_rows(rows: &[u8], layout: &Layout, screen: &mut Screen) {
     let row_len = layout.row_len();
     screen.begin(layout);
+    let mut strip = screen.strip(layout);
     for (y, row) in rows.chunks_exact(row_len).enumerate() {
-        screen.scan(y, (Span::of(row), row.as_ptr_range().end), None);
+        strip.scan(y, (Span::of(row), row.as_ptr_range().end), None);
     }
     screen.end();
 }
 
 /// Copies what changed in the rows that `read` fetches. If it fails, those above have been copied.
+/// Where it is known what was written since the last copy, no other rows are fetched.
 pub(crate) fn copy_from(
     mut read: impl FnMut(u32, &mut [u8]) -> Result<()>,
     layout: &Layout,
+    written: Option<&[Rect]>,
     screen: &mut Screen,
 ) -> Result<()> {
-    screen.begin(layout);
+    let known = screen.begin(layout).zip(written);
+    let told = written.and_then(|_| screen.told());
     let mut bytes = screen.take_scratch();
     bytes.resize(layout.row_len(), 0);
-    let done = (0..layout.size.height).try_for_each(|y| {
-        read(y, &mut bytes)?;
-        screen.scan(y as usize, (Span::of(&bytes), bytes.as_ptr()), None);
+    let mut strip = screen.strip(layout);
+    let mut scan = |y: usize| {
+        read(y as u32, &mut bytes)?;
+        strip.scan(y, (Span::of(&bytes), bytes.as_ptr()), None);
         Ok(())
-    });
+    };
+    let done = match known {
+        Some((_, written)) => rows_of(written, told, layout).try_for_each(&mut scan),
+        None => (0..layout.size.height as usize).try_for_each(&mut scan),
+    };
     screen.keep_scratch(bytes);
     if done.is_ok() {
         screen.end();
@@ -155,25 +160,15 @@ pub(crate) fn copy_rects(
     done
 }
 
-fn copy_span(span: Span<'_>, layout: &Layout, screen: &mut Screen, detection: Detection) {
-    let first = screen.begin(layout);
-    let height = layout.size.height as usize;
-    let mut rows = screen.take_rows();
-    {
-        let streams = screen.streams();
-        let mut scan = |y: usize, next: usize| {
-            let row = span.part(layout.row_offset(y), layout.row_len());
-            // Past the last row it is a hint to the first, which the next poll begins with.
-            let next = layout.row_offset(if next < height { next } else { 0 });
-            screen.scan(y, (row, span.as_ptr().wrapping_add(next)), streams.as_ref())
-        };
-        match (detection, first) {
-            (Detection::Sampled, Some(first)) => rows.sample(first, scan),
-            _ => (0..height).for_each(|y| _ = scan(y, y + 1)),
-        }
-    }
-    screen.keep_rows(rows);
-    screen.end();
+/// The rows that `rects` have a part in, and those whose turn it is: so that a change is mended that is
+/// in no rectangle.
+fn rows_of(rects: &[Rect], turn: Option<usize>, layout: &Layout) -> impl Iterator<Item = usize> {
+    let height = layout.size.height;
+    let rows = rects
+        .iter()
+        .flat_map(move |rect| rect.y.min(height)..rect.y.saturating_add(rect.height).min(height));
+    let turn = turn.map(|turn| (turn..height as usize).step_by(seen::REFRESH));
+    rows.map(|y| y as usize).chain(turn.into_iter().flatten())
 }
 
 #[cfg(test)]

@@ -22,6 +22,13 @@ pub enum Alpha {
 
 /// Decodes pixels of `format` into `0xAARRGGBB`, as many as both slices hold whole.
 pub fn row(format: PixelFormat, alpha: Alpha, src: &[u8], dst: &mut [u32]) {
+    let order = match format {
+        PixelFormat::Rgb888 => Some([0, 1, 2]),
+        PixelFormat::Bgr888 => Some([2, 1, 0]),
+        _ => None,
+    };
+    let done = order.map_or(0, |order| sys::cpu::widen(src, order, 0xff, dst));
+    let (src, dst) = (&src[done * 3..], &mut dst[done..]);
     sys::cpu::widest(Decode { format, alpha, src, dst });
 }
 

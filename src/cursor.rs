@@ -90,7 +90,7 @@ impl CursorLayer {
     ) -> Result<()> {
         match PlaneState::query(device, PlaneType::Cursor, kind)? {
             PlaneState::Live(plane) if is_cursor(&plane, primary) => {
-                self.scanout.copy(device, &plane, &mut self.shape, Detection::Verified)?;
+                self.scanout.copy(device, &plane, &mut self.shape, Detection::Verified.into())?;
                 self.put(Some((plane.position, plane.hotspot)));
             }
             PlaneState::Live(_) | PlaneState::Off => self.at = None,

@@ -145,22 +145,27 @@ impl Damage {
 
     /// Calls `run` with each run of damaged tiles in a row: its first column and the one after
     /// its last.
-    fn runs(&self, row: usize, run: &mut dyn FnMut(u32, u32)) {
+    pub(crate) fn runs(&self, row: usize, run: &mut dyn FnMut(u32, u32)) {
         let words = &self.bits[row * self.words..][..self.words];
         let mut start = None;
         for (at, &word) in words.iter().enumerate() {
-            if word == 0 && start.is_none() {
-                continue;
-            }
-            for bit in 0..u64::BITS {
+            let mut bit = 0;
+            while bit < u64::BITS {
+                let rest = word >> bit;
                 let column = at as u32 * u64::BITS + bit;
-                match (word >> bit & 1 != 0, start) {
-                    (true, None) => start = Some(column),
-                    (false, Some(first)) => {
-                        run(first, column);
-                        start = None;
+                match start {
+                    None if rest == 0 => break,
+                    None => {
+                        bit += rest.trailing_zeros();
+                        start = Some(column + rest.trailing_zeros());
                     }
-                    _ => {}
+                    Some(first) => {
+                        bit += rest.trailing_ones();
+                        if bit < u64::BITS {
+                            run(first, column + rest.trailing_ones());
+                            start = None;
+                        }
+                    }
                 }
             }
         }
@@ -265,6 +270,24 @@ mod tests {
                 each.mark(x as u32 + tile * TILE, 20);
             }
             assert_eq!(bits, each, "{tiles:b} from {x}");
+        }
+    }
+
+    #[test]
+    fn runs_are_runs_of_bits() {
+        for words in
+            [[0, 0], [1, 0], [!0, !0], [1 << 63, 1], [1 << 63, 2], [0b1011, !0], [!1, !0 >> 1]]
+        {
+            let mut damage = Damage::new(Size::new(128 * TILE, 1));
+            damage.bits.copy_from_slice(&words);
+            let mut found = [0_u64; 2];
+            let mut end = None;
+            damage.runs(0, &mut |first, after| {
+                assert!(first < after && end.is_none_or(|end| first > end), "{words:x?}");
+                (first..after).for_each(|at| found[at as usize / 64] |= 1 << (at % 64));
+                end = Some(after);
+            });
+            assert_eq!(found, words);
         }
     }
 

@@ -3,6 +3,7 @@
 
 pub mod boot;
 mod handover;
+mod hints;
 mod origin;
 mod shown;
 
@@ -10,9 +11,11 @@ use std::os::fd::BorrowedFd;
 use std::time::Instant;
 
 use self::boot::Boot;
+use self::hints::Hints;
+pub use self::hints::WriteLog;
 use self::origin::Origin;
 use self::shown::Shown;
-use crate::blit::Detection;
+use crate::blit::{Detection, Memory, Reading, Workers};
 use crate::capture::Captures;
 use crate::cursor::CursorLayer;
 use crate::device::{GfxDevice, PlaneKind};
@@ -84,6 +87,9 @@ pub struct Display<D> {
     origin: Origin,
     screen: Screen,
     detection: Detection,
+    memory: Memory,
+    workers: Option<Box<dyn Workers + Send>>,
+    hints: Hints,
     cursor: CursorLayer,
     boot: Boot,
     /// The plane that was seen last; `None` while the device is off.
@@ -153,6 +159,9 @@ impl<D: GfxDevice> Display<D> {
             origin,
             screen: Screen::default(),
             detection: Detection::default(),
+            memory: Memory::default(),
+            workers: None,
+            hints: Hints::default(),
             cursor: CursorLayer::new(),
             boot: Boot::none(),
             plane: None,
@@ -222,7 +231,10 @@ impl<D: GfxDevice> Display<D> {
         if parked {
             self.origin.set_demand(&self.device, LOOK_DEMAND)?;
         }
+        // What was written before is read by this, but the log has not been.
+        self.hints.forget();
         let state = self.look_at_plane(None, Detection::Verified)?;
+        self.hints.forget();
         if parked && !matches!(state, PlaneState::Transient(_)) {
             self.origin.set_demand(&self.device, 0)?;
         }
@@ -333,6 +345,23 @@ impl<D: GfxDevice> Display<D> {
         self.detection = detection;
     }
 
+    /// Says what kind of memory planes are in: [`Memory::Cached`] where nothing is said.
+    pub const fn set_memory(&mut self, memory: Memory) {
+        self.memory = memory;
+    }
+
+    /// Lends threads to polls that read all of a plane, or of one most of which changes; `None` takes them
+    /// back.
+    pub fn set_workers(&mut self, workers: Option<Box<dyn Workers + Send>>) {
+        self.workers = workers;
+    }
+
+    /// Has polls ask `log` what was written, and read no more than that. For planes that are read by
+    /// way of a mapping, and for the boot display.
+    pub fn set_write_log(&mut self, log: Option<Box<dyn WriteLog + Send>>) {
+        self.hints.set(log);
+    }
+
     /// Makes the next frame a whole one, and has the cursor told again: for a new sink.
     pub fn refresh(&mut self) {
         self.screen.refresh();
@@ -348,6 +377,7 @@ impl<D: GfxDevice> Display<D> {
         self.origin.reset();
         self.cursor.reset();
         self.boot.reset();
+        self.hints.forget();
         self.plane = None;
         self.on_screen = None;
     }
@@ -364,8 +394,10 @@ impl<D: GfxDevice> Display<D> {
 
     /// Asks for the plane and copies it; an answer of the four states, or an error for good.
     fn look_at_plane(&mut self, now: Option<Instant>, detection: Detection) -> Result<PlaneState> {
-        let Self { device, origin, screen, cursor, plane, .. } = self;
-        let state = origin.look(device, now, detection, (screen, cursor), plane)?;
+        let Self { device, origin, screen, cursor, plane, hints, .. } = self;
+        let workers = self.workers.as_ref().map(|workers| &**workers as &dyn Workers);
+        let reading = Reading { detection, memory: self.memory, workers, written: None };
+        let state = origin.look(device, now, (reading, hints), (screen, cursor), plane)?;
         match &state {
             PlaneState::Live(plane) => {
                 let mode = (plane.size, plane.fourcc, plane.modifier, plane.stride);
@@ -446,7 +478,7 @@ impl<D: GfxDevice> Display<D> {
     /// Shows the boot display, or that there is nothing to show.
     fn show_boot<S: Sink + ?Sized>(&mut self, sink: &mut S) -> Result<Poll, PollError> {
         self.cursor.hide();
-        let (generation, wrong) = self.boot.copy(&mut self.screen);
+        let (generation, wrong) = self.boot.copy(&mut self.screen, &mut self.hints);
         let poll = match generation {
             Some(generation) => {
                 self.put_on_screen(OnScreen::Boot(generation));

@@ -84,10 +84,10 @@ pub mod uapi;
 #[cfg(feature = "vfio-user")]
 pub mod vfio_user;
 
-pub use crate::blit::Detection;
 #[cfg(any(test, feature = "fuzzing"))]
 #[doc(hidden)]
 pub use crate::blit::fuzz as blit_fuzz;
+pub use crate::blit::{Band, Detection, Memory, Scanner, Visitor, Workers};
 pub use crate::display::{Display, Look, Poll, PollError};
 pub use crate::dmabuf::DmabufFrame;
 pub use crate::error::{Errno, Error, Result};

@@ -39,7 +39,8 @@ impl Picture {
         &self.memory[self.start..][..self.area()]
     }
 
-    fn pixels_mut(&mut self) -> &mut [u32] {
+    /// All pixels, to be written.
+    pub(crate) fn pixels_mut(&mut self) -> &mut [u32] {
         let area = self.area();
         &mut self.memory[self.start..][..area]
     }

@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use crate::blit::{self, Detection, Layout};
+use crate::blit::{self, Layout, Reading};
 use crate::device::{DmabufId, GfxDevice, RegionDevice, RegionIndex};
 use crate::dmabuf::{Dmabuf, DmabufCache};
 use crate::error::Result;
@@ -36,19 +36,19 @@ impl Scanout {
         self.region = None;
     }
 
-    /// Makes `screen` a copy of `plane`, as exact as `detection` says. On an error it is what it
+    /// Makes `screen` a copy of `plane`, read as `reading` says. On an error it is what it
     /// was.
     pub(crate) fn copy<D: GfxDevice + ?Sized>(
         &mut self,
         device: &D,
         plane: &Plane,
         screen: &mut Screen,
-        detection: Detection,
+        reading: Reading<'_>,
     ) -> Result<()> {
         let layout = Layout::of(plane)?;
         match plane.buffer {
-            Buffer::Region(index) => self.copy_region(device, index, &layout, screen, detection),
-            Buffer::Dmabuf(id) => self.copy_dmabuf(device, id, plane, &layout, screen, detection),
+            Buffer::Region(index) => self.copy_region(device, index, &layout, screen, reading),
+            Buffer::Dmabuf(id) => self.copy_dmabuf(device, id, plane, &layout, screen, reading),
         }
     }
 
@@ -71,11 +71,11 @@ impl Scanout {
         plane: &Plane,
         layout: &Layout,
         screen: &mut Screen,
-        detection: Detection,
+        reading: Reading<'_>,
     ) -> Result<()> {
         let dmabuf = self.dmabufs.get(device, id, plane)?;
         dmabuf.cpu_read(layout.len(), |mapping| {
-            blit::copy_mapping(mapping, layout, screen, detection);
+            blit::copy_mapping(mapping, layout, screen, reading);
         })
     }
 
@@ -85,7 +85,7 @@ impl Scanout {
         index: RegionIndex,
         layout: &Layout,
         screen: &mut Screen,
-        detection: Detection,
+        reading: Reading<'_>,
     ) -> Result<()> {
         let len = layout.len();
         let kept = self.region.take().filter(|kept| kept.info.index == index && kept.len == len);
@@ -95,7 +95,7 @@ impl Scanout {
         };
         let region = self.region.insert(region);
         match &mut region.access {
-            Access::Mapped(mapping) => blit::copy_mapping(mapping, layout, screen, detection),
+            Access::Mapped(mapping) => blit::copy_mapping(mapping, layout, screen, reading),
             Access::Read(bytes) => {
                 bytes.resize(layout.row_len() * layout.size.height as usize, 0);
                 for (y, row) in bytes.chunks_exact_mut(layout.row_len()).enumerate() {

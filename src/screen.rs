@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
 //! The stable copy of a plane, and what of it nobody has been shown yet.
 
-use crate::blit::{Layout, Rows, Seen, Streams, store_row};
+use crate::blit::{Layout, Part, Rows, Seen, Streams, To, store_row};
 use crate::damage::Damage;
+use crate::geometry::Size;
 use crate::picture::Picture;
 use crate::sys::Span;
 
@@ -12,11 +13,13 @@ pub(crate) struct Screen {
     picture: Picture,
     damage: Damage,
     seen: Seen,
+    /// Memory for what a second thread finds.
+    found: Damage,
 }
 
 impl Screen {
-    /// Starts a copy of a picture; another size than before is damage all over. Answers the first
-    /// of the rows to be sampled, `None` where all have to be scanned.
+    /// Starts a copy of a picture; another size than before is damage all over. Answers which turn it
+    /// is of those that sampled rows have, `None` where all have to be scanned.
     pub(crate) fn begin(&mut self, layout: &Layout) -> Option<usize> {
         self.resize(layout);
         self.seen.begin(layout)
@@ -41,20 +44,47 @@ impl Screen {
         store_row(layout, bytes, self.picture.row_mut(y), (x, y), &mut self.damage);
     }
 
-    /// Brings row `y` up to date from its bytes; beside them is where the next row will be scanned.
-    /// Answers whether any tile changed.
-    pub(crate) fn scan(
-        &mut self,
-        y: usize,
-        bytes: (Span<'_>, *const u8),
-        streams: Option<&Streams>,
-    ) -> bool {
-        self.seen.scan(y, bytes, self.picture.row_mut(y), &mut self.damage, streams)
+    /// All rows of the copy that began, to be brought up to date.
+    pub(crate) fn strip(&mut self, layout: &Layout) -> Strip<'_> {
+        let width = layout.size.width as usize;
+        let (pixels, damage) = (self.picture.pixels_mut(), &mut self.damage);
+        Strip { part: self.seen.part(layout), top: 0, width, pixels, damage }
     }
 
-    /// What lets the copy that began store around the caches, where that is worth it.
-    pub(crate) fn streams(&self) -> Option<Streams> {
-        self.seen.streams()
+    /// The same as two, one of the rows above `y` and one of the others, for two threads; `y` is the
+    /// first row of a tile. What the second finds goes into `damage`, which [`merge`](Self::merge) is
+    /// for.
+    pub(crate) fn strips<'a>(
+        &'a mut self,
+        layout: &Layout,
+        y: usize,
+        damage: &'a mut Damage,
+    ) -> [Strip<'a>; 2] {
+        let width = layout.size.width as usize;
+        let (above, below) = self.picture.pixels_mut().split_at_mut(y * width);
+        let [first, second] = self.seen.parts(layout, y);
+        [
+            Strip { part: first, top: 0, width, pixels: above, damage: &mut self.damage },
+            Strip { part: second, top: y, width, pixels: below, damage },
+        ]
+    }
+
+    /// No damage to a picture of `size`, to be given [back](Self::merge).
+    pub(crate) fn take_found(&mut self, size: Size) -> Damage {
+        let mut found = std::mem::take(&mut self.found);
+        found.reset(size);
+        found
+    }
+
+    /// Adds damage that a second thread found.
+    pub(crate) fn merge(&mut self, found: Damage) {
+        self.damage.merge(&found);
+        self.found = found;
+    }
+
+    /// In a copy of what is known to have been written: which rows have their turn beside them.
+    pub(crate) fn told(&mut self) -> Option<usize> {
+        self.seen.told()
     }
 
     /// Ends a copy in which all rows that were to be scanned have been.
@@ -124,7 +154,6 @@ impl Screen {
     }
 
     /// Whether the next poll overwrites what changed without a compare.
-    #[cfg(any(test, feature = "fuzzing"))]
     pub(crate) const fn is_dense(&self) -> bool {
         self.seen.is_dense()
     }
@@ -133,5 +162,35 @@ impl Screen {
     #[cfg(test)]
     pub(crate) fn spoil(&mut self, y: usize) {
         self.picture.row_mut(y).fill(1);
+    }
+}
+
+/// Rows of a screen that one thread brings up to date, from `top` on.
+#[derive(Debug)]
+pub(crate) struct Strip<'a> {
+    part: Part<'a>,
+    top: usize,
+    width: usize,
+    pixels: &'a mut [u32],
+    damage: &'a mut Damage,
+}
+
+impl Strip<'_> {
+    /// Lets this thread store around the caches, where that is worth it.
+    pub(crate) fn streams(&self) -> Option<Streams> {
+        self.part.streams()
+    }
+
+    /// Brings row `y` up to date from its bytes; beside them is where the next row will be scanned.
+    /// Answers whether any tile changed.
+    pub(crate) fn scan(
+        &mut self,
+        y: usize,
+        bytes: (Span<'_>, *const u8),
+        streams: Option<&Streams>,
+    ) -> bool {
+        let row = &mut self.pixels[(y - self.top) * self.width..][..self.width];
+        let to = To { row, kept: true, damage: self.damage, mark: y };
+        self.part.scan(y, bytes, to, streams)
     }
 }

@@ -4,8 +4,9 @@
 //!
 //! All of a case are timed in turn, so that what else the machine does meets all of them, and a
 //! ratio is the median of the ratios of the turns, with their quartiles.
-#![allow(unsafe_code, reason = "pixman and libyuv are C libraries")]
+#![allow(unsafe_code, reason = "pixman and libyuv are C libraries, and a thread is lent")]
 
+mod others;
 #[path = "../../tests/pixman/mod.rs"]
 mod pixman;
 mod rivals;
@@ -149,7 +150,7 @@ fn case(pixman: &Pixman, size: Size, format: PixelFormat, change: Change, cold: 
         let twin = if cold { &source(6).bytes } else { &twins[turn % 2] };
         let took = [
             time(|| verified.scan(&source(0).mapping, Detection::Verified)),
-            time(|| sampled.scan(&source(4).mapping, Detection::Sampled)),
+            time(|| sampled.scan(&source(7).mapping, Detection::Sampled)),
             time(|| qemu.poll(&source(1).bytes, format, size)),
             time(|| tiles.poll(&source(2).bytes, size.width as usize * pixel, pixel)),
             time(|| _ = black_box(rivals::read(black_box(&source(3).bytes)))),
@@ -242,6 +243,7 @@ fn main() {
             case(&pixman, FULL_HD, format, change, true);
         }
     }
+    others::all(&pixman);
     for format in [F::Xbgr8888, F::Rgb888, F::Rgb565, F::Xrgb2101010] {
         conversion(&pixman, &yuv, format);
     }

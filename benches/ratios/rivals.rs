@@ -32,6 +32,11 @@ impl<'a> Qemu<'a> {
         Self { pixman, work: vec![0; area], surface: vec![0; area * 4], dirty: vec![0; words] }
     }
 
+    /// What a server reads of.
+    pub(crate) fn surface(&self) -> &[u8] {
+        &self.surface
+    }
+
     pub(crate) fn poll(&mut self, bytes: &[u8], format: PixelFormat, size: Size) {
         self.dirty.fill(!0);
         let width = size.width as usize;

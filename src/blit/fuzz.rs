@@ -2,7 +2,8 @@
 //! Every kernel against a plain decode and compare: pictures of any shape, edits of any kind.
 
 use super::kernel::Kernel;
-use super::{Detection, Layout, Seen, copy_span, store};
+use super::reading::copy_span;
+use super::{Band, Detection, Layout, Memory, Reading, Scanner, Seen, Visitor, Workers, store};
 use crate::convert::{self, Alpha};
 use crate::damage::Damage;
 use crate::format::PixelFormat;
@@ -55,6 +56,53 @@ pub(super) fn covers(damage: &Damage, part: &Damage) -> bool {
     both == *damage
 }
 
+/// What a visitor was handed, put where it belongs.
+pub(super) struct Drawn {
+    pub(super) picture: Vec<u32>,
+    pub(super) damage: Damage,
+}
+
+impl Drawn {
+    pub(super) fn new(size: Size) -> Self {
+        Self { picture: vec![0; size.area() as usize], damage: Damage::new(size) }
+    }
+}
+
+impl Visitor for Drawn {
+    fn band(&mut self, band: &Band<'_>) {
+        band.runs(|place, pixels| {
+            let (x, y) = (place.x as u32, place.y as u32);
+            let at = (y * band.size().width + x) as usize;
+            self.picture[at..][..pixels.len()].copy_from_slice(pixels);
+            self.damage.mark_rect(Rect { x, y, width: pixels.len() as u32, height: 1 });
+        });
+    }
+}
+
+/// Threads as an embedder may lend them, well or badly.
+#[derive(Debug)]
+pub(super) enum Lent {
+    Scope,
+    Nothing,
+    OneTwice,
+}
+
+impl Workers for Lent {
+    fn join(&self, one: &mut (dyn FnMut() + Send), other: &mut (dyn FnMut() + Send)) {
+        match self {
+            Self::Scope => std::thread::scope(|scope| {
+                scope.spawn(other);
+                one();
+            }),
+            Self::Nothing => {}
+            Self::OneTwice => {
+                other();
+                other();
+            }
+        }
+    }
+}
+
 /// The body of the fuzz target: a picture's shape, and then edits, of which some end a poll.
 ///
 /// # Panics
@@ -64,7 +112,13 @@ pub fn run(data: &[u8]) {
     let Some((head, edits)) = data.split_first_chunk::<6>() else { return };
     let [width, more, height, format, padding, start] = head.map(usize::from);
     let size = Size::new(1 + width as u32 + (more as u32 % 4) * 100, 1 + height as u32 % 24);
+    let way = format / PixelFormat::ALL.len();
     let format = PixelFormat::ALL[format % PixelFormat::ALL.len()];
+    let reading = match way % 4 {
+        0 => Reading { memory: Memory::WriteCombined, ..Detection::Verified.into() },
+        1 => Reading { workers: Some(&Lent::OneTwice), ..Detection::Verified.into() },
+        _ => Detection::Verified.into(),
+    };
     let alpha = if more < 128 { Alpha::Ignore } else { Alpha::Keep };
     let stride = size.width as usize * format.bytes_per_pixel() as usize + padding;
     let layout = Layout { size, stride, format, alpha };
@@ -72,7 +126,13 @@ pub fn run(data: &[u8]) {
         let mut memory = vec![0_u8; start + layout.len() as usize];
         let mut screen = Screen::with(Seen::with(kernel));
         let mut shown = vec![0; size.area() as usize];
-        poll(&memory[start..], &memory[start..], &layout, &mut screen, &mut shown);
+        let (mut scanner, mut drawn) = (Scanner::with(kernel), Drawn::new(size));
+        let mut poll = |before: &[u8], bytes: &[u8]| {
+            poll((before, bytes), &layout, reading, &mut screen, &mut shown);
+            scanner.visit_span(Span::of(bytes), &layout, Detection::Verified, &mut drawn);
+            assert!(drawn.picture == shown, "{layout:?}: what was handed on differs");
+        };
+        poll(&memory[start..], &memory[start..]);
         let mut before = memory.clone();
         for edit in edits.chunks_exact(4) {
             let at = usize::from(edit[0]) << 8 | usize::from(edit[1]);
@@ -80,7 +140,7 @@ pub fn run(data: &[u8]) {
             let end = (at + len).min(memory.len());
             memory[at..end].iter_mut().for_each(|byte| *byte = byte.wrapping_mul(5) ^ edit[3]);
             if edit[2] & 1 == 0 {
-                poll(&before[start..], &memory[start..], &layout, &mut screen, &mut shown);
+                poll(&before[start..], &memory[start..]);
                 before.clone_from(&memory);
             }
         }
@@ -88,10 +148,16 @@ pub fn run(data: &[u8]) {
 }
 
 /// One poll, and whether it is what it has to be.
-fn poll(before: &[u8], bytes: &[u8], layout: &Layout, screen: &mut Screen, shown: &mut [u32]) {
+fn poll(
+    (before, bytes): (&[u8], &[u8]),
+    layout: &Layout,
+    reading: Reading<'_>,
+    screen: &mut Screen,
+    shown: &mut [u32],
+) {
     let (first, dense) = (screen.picture().size() != layout.size, screen.is_dense());
     screen.shown();
-    copy_span(Span::of(bytes), layout, screen, Detection::Verified);
+    copy_span(Span::of(bytes), layout, screen, reading);
     let mut damage = oracle(bytes, layout, shown);
     assert!(screen.picture().pixels() == shown, "{layout:?}: the pixels differ");
     if first {

@@ -4,15 +4,19 @@
 use super::Layout;
 use super::kernel::{Kernel, Row, Streams};
 use super::key::Key;
-use super::sample::{Rows, SAMPLED};
-use super::store::{Shown, segment_pixels};
-use crate::damage::Damage;
+use super::sample::Rows;
+use super::store::{Shown, To, segment_pixels};
 use crate::sys::Span;
 
 /// Polls in which each row once counts as changed whatever its hash, one row in as many in each:
-/// the longest that a missed change can stay. 8.5 s at 60 Hz; a multiple of [`SAMPLED`], so that
+/// the longest that a missed change can stay. 8.5 s at 60 Hz; a multiple of
+/// [`SAMPLED`](super::sample::SAMPLED), so that
 /// those rows are among the sampled ones.
-const REFRESH: usize = 512;
+pub(super) const REFRESH: usize = 512;
+
+/// Polls that are told what was written, of which one reads a few rows all the same: after 4096,
+/// 68 s at 60 Hz, all have been.
+const TOLD: usize = 8;
 
 /// From how many bytes of a screen on dense polls store around the caches: what no second-level
 /// cache holds. Measured: DESIGN.md.
@@ -30,11 +34,12 @@ pub(crate) struct Seen {
     scanned: Option<(Layout, bool)>,
     /// Counts the scans.
     turn: usize,
+    /// Counts those that were told what was written.
+    told: usize,
     /// Whether at least half of the segments that the last poll scanned had changed.
     dense: bool,
-    /// Segments that this poll scanned, and those of them whose hash was another than before.
-    scanned_segments: usize,
-    differing_segments: usize,
+    /// What this poll's parts counted.
+    counts: [Counts; 2],
     /// What sampled polls know of the rows.
     pub(crate) rows: Rows,
     /// A row, for those who have to fetch it.
@@ -57,15 +62,15 @@ impl Seen {
             layout: None,
             scanned: None,
             turn: 0,
+            told: 0,
             dense: false,
-            scanned_segments: 0,
-            differing_segments: 0,
+            counts: Default::default(),
             rows: Rows::default(),
             scratch: Vec::new(),
         }
     }
 
-    /// Begins to scan. Answers the first of the rows to be sampled, `None` where all have to be
+    /// Begins to scan. Answers which of the [`REFRESH`] turns it is, `None` where all rows have to be
     /// scanned.
     pub(crate) fn begin(&mut self, layout: &Layout) -> Option<usize> {
         let other = self.layout != Some(*layout);
@@ -77,49 +82,43 @@ impl Seen {
             self.rows.reset(layout.size.height as usize);
             self.dense = false;
         }
-        (self.scanned_segments, self.differing_segments) = (0, 0);
+        self.counts = Default::default();
         self.scanned = Some((*layout, other));
         self.turn = (self.turn + 1) % REFRESH;
-        (!other).then_some(self.turn % SAMPLED)
+        (!other).then_some(self.turn)
     }
 
-    /// Lets the poll that began store around the caches, until the answer is dropped, where that is
-    /// worth it.
-    pub(crate) fn streams(&self) -> Option<Streams> {
-        let (layout, _) = self.scanned?;
-        let worth = self.dense && layout.size.area() as usize * 4 >= STREAMED;
-        (worth && self.kernel.streams()).then_some(Streams)
+    /// Counts a poll that is told what was written. In one of [`TOLD`] some rows are read all the
+    /// same: the answer is which of [`REFRESH`] turns it is.
+    pub(crate) fn told(&mut self) -> Option<usize> {
+        self.told = (self.told + 1) % (TOLD * REFRESH);
+        self.told.is_multiple_of(TOLD).then_some(self.told / TOLD)
     }
 
-    /// Scans row `y`, whose bytes are `bytes`, and brings `shown` up to date. Answers whether any
-    /// tile changed.
-    pub(crate) fn scan(
-        &mut self,
-        y: usize,
-        (bytes, next): (Span<'_>, *const u8),
-        shown: &mut [u32],
-        damage: &mut Damage,
-        streams: Option<&Streams>,
-    ) -> bool {
-        let Some((layout, all)) = &self.scanned else { return false };
-        let count = segments(layout);
-        let hashes = &mut self.hashes[y * count..][..count];
-        let force = *all || y % REFRESH == self.turn;
-        let row = Row { bytes, next, hashes, force };
-        let mut shown = Shown {
-            layout,
-            y,
-            row: shown,
-            damage,
-            dense: self.dense,
-            streams,
-            differing: 0,
-            changed: false,
+    /// All rows, to be scanned.
+    pub(crate) fn part(&mut self, layout: &Layout) -> Part<'_> {
+        let [part, _] = self.parts(layout, layout.size.height as usize);
+        part
+    }
+
+    /// The rows above `y` and those from it on, to be scanned, maybe at once.
+    pub(crate) fn parts(&mut self, layout: &Layout, y: usize) -> [Part<'_>; 2] {
+        let all = self.scanned.is_none_or(|(_, all)| all);
+        let (above, below) = self.hashes.split_at_mut(y * segments(layout));
+        let [first, second] = &mut self.counts;
+        let (kernel, key, turn, dense) = (self.kernel, &*self.key, self.turn, self.dense);
+        let part = |top, hashes, counts| Part {
+            kernel,
+            key,
+            layout: *layout,
+            all,
+            turn,
+            dense,
+            top,
+            hashes,
+            counts,
         };
-        self.kernel.scan(row, is_long(layout), &self.key, &mut shown);
-        self.scanned_segments += count;
-        self.differing_segments += shown.differing;
-        shown.changed
+        [part(0, above, first), part(y, below, second)]
     }
 
     /// Bytes are about to be stored that nobody hashes: no hash is good any more.
@@ -132,12 +131,14 @@ impl Seen {
         if let Some((layout, all)) = self.scanned.take() {
             self.layout = Some(layout);
             // A first poll has nothing to differ from.
-            self.dense = !all && self.differing_segments * 2 >= self.scanned_segments;
+            let [one, other] = &self.counts;
+            let (scanned, differing) =
+                (one.scanned + other.scanned, one.differing + other.differing);
+            self.dense = !all && differing * 2 >= scanned;
         }
     }
 
     /// Whether the next poll overwrites what changed without a compare.
-    #[cfg(any(test, feature = "fuzzing"))]
     pub(crate) const fn is_dense(&self) -> bool {
         self.dense
     }
@@ -156,6 +157,60 @@ impl Seen {
             + self.hashes.capacity() * 8
             + self.rows.bytes()
             + self.scratch.capacity()
+    }
+}
+
+/// Segments that were scanned, and those of them whose hash was another than before.
+#[derive(Debug, Default)]
+struct Counts {
+    scanned: usize,
+    differing: usize,
+}
+
+/// Rows that one thread scans, from `top` on.
+#[derive(Debug)]
+pub(crate) struct Part<'a> {
+    kernel: Kernel,
+    key: &'a Key,
+    layout: Layout,
+    /// Whether all of their bytes count as changed.
+    all: bool,
+    turn: usize,
+    dense: bool,
+    top: usize,
+    hashes: &'a mut [u64],
+    counts: &'a mut Counts,
+}
+
+impl Part<'_> {
+    /// Lets this thread store around the caches, until the answer is dropped, where that is worth
+    /// it.
+    pub(crate) fn streams(&self) -> Option<Streams> {
+        let worth = self.dense && self.layout.size.area() as usize * 4 >= STREAMED;
+        (worth && self.kernel.streams()).then(|| Streams)
+    }
+
+    /// Scans row `y`, whose bytes are `bytes`, and brings `to` up to date. Answers whether any tile
+    /// changed.
+    pub(crate) fn scan(
+        &mut self,
+        y: usize,
+        (bytes, next): (Span<'_>, *const u8),
+        to: To<'_>,
+        streams: Option<&Streams>,
+    ) -> bool {
+        let layout = &self.layout;
+        let count = segments(layout);
+        let hashes = &mut self.hashes[(y - self.top) * count..][..count];
+        let force = self.all || y % REFRESH == self.turn;
+        let row = Row { bytes, next, hashes, force };
+        let mut shown =
+            Shown { layout, dense: self.dense, streams, to, differing: 0, changed: false };
+        self.kernel.scan(row, is_long(layout), self.key, &mut shown);
+        let Shown { differing, changed, .. } = shown;
+        self.counts.scanned += count;
+        self.counts.differing += differing;
+        changed
     }
 }
 

@@ -10,15 +10,25 @@ use crate::format::PixelFormat;
 /// Side of a tile.
 const SIDE: usize = TILE as usize;
 
-/// Row `y` of a screen, which takes in segments.
+/// Where a row's pixels go.
+#[derive(Debug)]
+pub(crate) struct To<'a> {
+    /// The row.
+    pub(crate) row: &'a mut [u32],
+    /// Whether it holds the pixels of the poll before. If not, there is nothing to compare with.
+    pub(crate) kept: bool,
+    /// The row's tiles that changed are marked in this, in the row of `mark`.
+    pub(crate) damage: &'a mut Damage,
+    pub(crate) mark: usize,
+}
+
+/// A row of a screen, which takes in segments.
 pub(super) struct Shown<'a> {
     pub(super) layout: &'a Layout,
-    pub(super) y: usize,
-    pub(super) row: &'a mut [u32],
-    pub(super) damage: &'a mut Damage,
     /// Whether segments with another hash are stored without a look at what they replace.
     pub(super) dense: bool,
     pub(super) streams: Option<&'a Streams>,
+    pub(super) to: To<'a>,
     /// Segments so far whose hash was another than before.
     pub(super) differing: usize,
     /// Whether any tile was stored and marked.
@@ -31,34 +41,40 @@ impl Take for Shown<'_> {
             return None;
         }
         let how = match self.streams {
-            _ if !self.dense => Store::Differing,
+            _ if self.to.kept && !self.dense => Store::Differing,
             Some(streams) => Store::Streamed(streams),
             None => Store::All,
         };
         let count = segment_pixels(self.layout);
-        let shown = &mut self.row[index * count..][..count];
+        let shown = &mut self.to.row[index * count..][..count];
         Some(Direct { shown, opaque: convert::OPAQUE, how })
     }
 
     fn stored(&mut self, index: usize, tiles: u64) {
         self.differing += 1;
-        self.changed |= tiles != 0;
-        self.damage.mark_tiles(index * segment_pixels(self.layout), self.y, tiles);
+        self.mark(index, tiles);
     }
 
     fn changed(&mut self, index: usize, bytes: &[u8], differs: bool) {
-        if self.dense && differs {
+        let x = index * segment_pixels(self.layout);
+        self.differing += usize::from(differs);
+        if !self.to.kept || self.dense && differs {
             let count = bytes.len() / self.layout.format.bytes_per_pixel() as usize;
-            let x = index * segment_pixels(self.layout);
-            self.stored(index, (1 << count.div_ceil(SIDE)) - 1);
-            let shown = &mut self.row[x..][..count];
+            self.mark(index, (1 << count.div_ceil(SIDE)) - 1);
+            let shown = &mut self.to.row[x..][..count];
             convert::row(self.layout.format, self.layout.alpha, bytes, shown);
         } else {
-            let x = index * segment_pixels(self.layout);
-            let shown = &mut self.row[x..];
-            self.differing += usize::from(differs);
-            self.changed |= store(self.layout, bytes, shown, (x, self.y), self.damage);
+            let To { row, damage, mark, .. } = &mut self.to;
+            self.changed |= store(self.layout, bytes, &mut row[x..], (x, *mark), damage);
         }
+    }
+}
+
+impl Shown<'_> {
+    /// Marks those tiles of segment `index` that have a bit in `tiles`.
+    fn mark(&mut self, index: usize, tiles: u64) {
+        self.changed |= tiles != 0;
+        self.to.damage.mark_tiles(index * segment_pixels(self.layout), self.to.mark, tiles);
     }
 }
 

@@ -4,8 +4,10 @@
 use std::fmt;
 use std::time::{Duration, Instant};
 
+use super::hints::{Copied, Hints, WriteLog, Written};
 use crate::blit::{self, Layout};
 use crate::error::Result;
+use crate::geometry::Rect;
 use crate::screen::Screen;
 
 /// Answers "off" in a row before a device that was on gives way to the boot display.
@@ -26,6 +28,9 @@ pub(crate) trait BootDisplay {
 
     /// Grows with each mode that the guest sets.
     fn generation(&self) -> u64;
+
+    /// What `log` knows of it.
+    fn written(&self, log: &mut dyn WriteLog, rects: &mut Vec<Rect>) -> bool;
 
     /// Copies row `y` out, as the layout says that it is.
     fn read_row(&self, y: u32, row: &mut [u8]) -> Result<()>;
@@ -80,7 +85,11 @@ impl Boot {
 
     /// Copies what the boot display shows onto `screen`: its generation, or `None` if it is off.
     /// The second answer is what the guest got wrong.
-    pub(super) fn copy(&mut self, screen: &mut Screen) -> (Option<u64>, Result<()>) {
+    pub(super) fn copy(
+        &mut self,
+        screen: &mut Screen,
+        hints: &mut Hints,
+    ) -> (Option<u64>, Result<()>) {
         let Some(source) = &mut self.source else { return (None, Ok(())) };
         let mut wrong = Ok(());
         let layout = source.layout().or_else(|error| {
@@ -92,11 +101,17 @@ impl Boot {
             Ok(None) => return (None, wrong),
             Err(error) => return (None, Err(error)),
         };
+        let copied = Copied::Boot(source.generation());
+        let written = match hints.written(copied, |log, rects| source.written(log, rects)) {
+            Written::Here(rects) => Some(rects),
+            Written::Anywhere | Written::Unknown => None,
+        };
         let read = |y, row: &mut [u8]| source.read_row(y, row);
-        if let Err(error) = blit::copy_from(read, &layout, screen) {
+        if let Err(error) = blit::copy_from(read, &layout, written, screen) {
             source.give_up();
             return (None, Err(error));
         }
+        hints.copied();
         (Some(source.generation()), wrong)
     }
 }
@@ -135,6 +150,10 @@ where
 
     fn generation(&self) -> u64 {
         self.ramfb.generation()
+    }
+
+    fn written(&self, log: &mut dyn WriteLog, rects: &mut Vec<Rect>) -> bool {
+        self.ramfb.plane().is_some_and(|plane| log.boot(&plane, rects))
     }
 
     fn read_row(&self, y: u32, row: &mut [u8]) -> Result<()> {

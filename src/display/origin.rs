@@ -4,7 +4,8 @@
 use std::os::fd::BorrowedFd;
 use std::time::Instant;
 
-use crate::blit::Detection;
+use super::hints::{Copied, Hints, Written};
+use crate::blit::{Detection, Reading};
 use crate::capture::Captures;
 use crate::cursor::CursorLayer;
 use crate::device::{GfxDevice, PlaneKind, PlaneType};
@@ -64,7 +65,7 @@ impl Origin {
         &mut self,
         device: &D,
         now: Option<Instant>,
-        detection: Detection,
+        (reading, hints): (Reading<'_>, &mut Hints),
         (screen, cursor): (&mut Screen, &mut CursorLayer),
         seen: &mut Option<Plane>,
     ) -> Result<PlaneState> {
@@ -73,12 +74,22 @@ impl Origin {
                 let state = PlaneState::query(device, PlaneType::Primary, *kind)?;
                 let PlaneState::Live(plane) = state else { return Ok(state) };
                 *seen = Some(plane);
-                match scanout.copy(device, &plane, screen, detection) {
-                    Ok(()) => Ok(PlaneState::Live(plane)),
+                let copied = Copied::Plane(plane);
+                let reading = match hints.written(copied, |log, rects| log.plane(&plane, rects)) {
+                    Written::Here(rects) => Reading { written: Some(rects), ..reading },
+                    Written::Anywhere => Reading { detection: Detection::Verified, ..reading },
+                    Written::Unknown => reading,
+                };
+                match scanout.copy(device, &plane, screen, reading) {
+                    Ok(()) => {
+                        hints.copied();
+                        Ok(PlaneState::Live(plane))
+                    }
                     Err(error) => PlaneState::of_error(error),
                 }
             }
             Self::Region(captures) => {
+                hints.forget();
                 let state = captures.look(device, now, screen, cursor.shape_mut())?;
                 cursor.put(captures.cursor());
                 if let PlaneState::Live(plane) = state {

@@ -14,6 +14,11 @@ pub(crate) struct Span<'a> {
     of: PhantomData<&'a ()>,
 }
 
+// SAFETY: it is as a shared reference is, to bytes that any thread may load.
+unsafe impl Send for Span<'_> {}
+// SAFETY: as for `Send`.
+unsafe impl Sync for Span<'_> {}
+
 impl<'a> Span<'a> {
     /// # Safety
     ///

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
 //! The inner loop alone, for benches and tests: a scan without a device around it.
 
-use crate::blit::{self, Detection, Kernel, Layout, Seen};
+use crate::blit::{self, Detection, Kernel, Layout, Memory, Reading, Seen, Workers};
 use crate::convert::Alpha;
 use crate::damage::Damage;
 use crate::format::PixelFormat;
@@ -15,6 +15,8 @@ use crate::sys::Mapping;
 pub struct Engine {
     screen: Screen,
     layout: Layout,
+    memory: Memory,
+    workers: Option<Box<dyn Workers + Send>>,
 }
 
 impl Engine {
@@ -22,7 +24,7 @@ impl Engine {
     pub fn new(size: Size, format: PixelFormat) -> Self {
         let stride = size.width as usize * format.bytes_per_pixel() as usize;
         let layout = Layout { size, stride, format, alpha: Alpha::Ignore };
-        Self { screen: Screen::default(), layout }
+        Self { screen: Screen::default(), layout, memory: Memory::Cached, workers: None }
     }
 
     /// One for each kernel that this CPU has, the fastest first.
@@ -31,6 +33,20 @@ impl Engine {
             let screen = Screen::with(Seen::with(kernel));
             Self { screen, ..Self::new(size, format) }
         })
+    }
+
+    /// Has it read as of memory of this kind.
+    #[must_use]
+    pub fn with_memory(mut self, memory: Memory) -> Self {
+        self.memory = memory;
+        self
+    }
+
+    /// Lends it threads.
+    #[must_use]
+    pub fn with_workers(mut self, workers: impl Workers + Send + 'static) -> Self {
+        self.workers = Some(Box::new(workers));
+        self
     }
 
     /// What hashes, as this CPU can.
@@ -45,7 +61,9 @@ impl Engine {
     /// Where the mapping has not all of the rows.
     pub fn scan(&mut self, mapping: &Mapping, detection: Detection) {
         self.screen.shown();
-        blit::copy_mapping(mapping, &self.layout, &mut self.screen, detection);
+        let workers = self.workers.as_ref().map(|workers| &**workers as &dyn Workers);
+        let reading = Reading { workers, memory: self.memory, ..detection.into() };
+        blit::copy_mapping(mapping, &self.layout, &mut self.screen, reading);
     }
 
     /// What the last scan found.

@@ -68,13 +68,14 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode> {
         match line.split_once('\t') {
             Some(("kernel", name)) => kernel = name.to_owned(),
             Some(("state", of)) => lines.push(Line::parse(&format!("state\t{of}\t0\t0"))?),
-            Some(("case" | "conversion", _)) => lines.push(Line::parse(&line)?),
+            Some(("case" | "conversion" | "other", _)) => lines.push(Line::parse(&line)?),
             _ => {}
         }
     }
     let status = child.wait()?;
     ensure!(status.success(), "{}: {status}", command::line(&bench));
 
+    lines.extend(idle()?);
     let (goals, failed) = goals(&lines)?;
     let text = format!("{}\n{}\n{goals}", machine(&kernel, &load), tables(&lines)?);
     print!("\n{text}");
@@ -86,6 +87,21 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode> {
         println!("{failed} missed by more than 10 %");
     }
     Ok(if fails { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+}
+
+/// What an idle viewer costs, in parts of a core: the last column of what the example prints.
+fn idle() -> Result<Vec<Line>> {
+    let mut example = cargo();
+    example.args(["run", "--release", "--package", "vfio-display-vnc", "--example", "idle"]);
+    let table = command::stdout(&mut example)?;
+    let rows = table.lines().filter(|row| row.contains('%'));
+    rows.map(|row| {
+        let columns: Vec<&str> = row.split('|').map(str::trim).collect();
+        let [_, size, plane, _, _, cpu, _] = columns[..] else { bail!("{row:?}: not a row") };
+        let cpu = cpu.trim_end_matches(" %");
+        Line::parse(&format!("idle\t{size}\t{plane}\t{cpu}\t{cpu}\t{cpu}"))
+    })
+    .collect()
 }
 
 /// What was measured on.
@@ -130,6 +146,14 @@ fn tables(lines: &[Line]) -> Result<String> {
     for of in conversions.chunk_by(|a, b| a.of[1] == b.of[1]) {
         let figures: Vec<String> = of.iter().map(|line| figure(line)).collect();
         text += &format!("| {} | {} |\n", of[0].of[1], figures.join(" | "));
+    }
+    text += "\n| screen | change | what | |\n|---|---|---|---|\n";
+    for line in lines.iter().filter(|line| line.of[0] == "other") {
+        let [size, format, residence, change, what] = &line.of[1..] else {
+            bail!("{:?}: not a line", line.of)
+        };
+        let figure = figure(line);
+        text += &format!("| {size} {format} {residence} | {change} | {what} | {figure} |\n");
     }
     Ok(text)
 }

@@ -53,6 +53,9 @@ pub(crate) const GOALS: &[Goal] = &[
     goal("G4", "10 % changed, into a surface, times QEMU", "case|1920x1080|XR24|cold|10 % window|verified|qemu/ours", AtLeast(2.5)),
     goal("G5", "all changed, into a surface, of memcpy", "case|1920x1080|XR24|cold|all|verified|ours/memcpy", AtMost(0.78)),
     goal("G5", "all changed, into a surface, times QEMU", "case|1920x1080|XR24|cold|all|verified|qemu/ours", AtLeast(1.9)),
+    goal("G6", "all changed, visitor, its pass included, times QEMU and a pass", "other|1920x1080|XR24|cold|all|visitor, its pass included: x QEMU and a pass", AtLeast(3.3)),
+    goal("G7", "two threads, unchanged, times one", "other|1920x1080|XR24|cold|unchanged|two threads: x one", AtLeast(1.85)),
+    goal("G7", "two threads, all changed, times one", "other|1920x1080|XR24|cold|all|two threads: x one", AtLeast(1.85)),
     goal("G8", "unchanged XBGR8888, times QEMU", "case|1920x1080|XB24|cold|unchanged|verified|qemu/ours", AtLeast(5.5)),
     goal("G8", "unchanged RGB888, times QEMU", "case|1920x1080|RG24|cold|unchanged|verified|qemu/ours", AtLeast(6.5)),
     goal("G9", "decoding XBGR8888, times libyuv", "conversion|XB24|libyuv/ours", AtLeast(1.0)),
@@ -60,6 +63,10 @@ pub(crate) const GOALS: &[Goal] = &[
     goal("G9", "decoding RGB888, times libyuv", "conversion|RG24|libyuv/ours", AtLeast(1.0)),
     goal("G9", "decoding XRGB2101010, times libyuv", "conversion|XR30|libyuv/ours", AtLeast(1.0)),
     goal("G9", "decoding XRGB2101010, times pixman", "conversion|XR30|pixman/ours", AtLeast(100.0)),
+    goal("G10", "idle viewer at 60 Hz, 1080p, % of a core", "idle|1920x1080|dma-buf", AtMost(1.0)),
+    goal("G10", "idle viewer at 60 Hz, 4K, % of a core", "idle|3840x2160|dma-buf", AtMost(3.0)),
+    goal("G12", "a poll beside its scan and queries, us", "other|64x64|XR24|warm|unchanged|a poll beside its scan: us", AtMost(2.0)),
+    goal("G13", "a poll that is told of no change, beside its queries, us", "other|1920x1080|XR24|warm|unchanged|a poll that is told of no change: us", AtMost(1.0)),
     goal("G14", "state, of the frame", "state|1920x1080|XR24", AtMost(0.032)),
 ];
 
