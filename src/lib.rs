@@ -19,6 +19,7 @@
 //! - `vfio_user`: a device in another process, behind a socket.
 //! - `ramfb`, `dirty_log`: the boot display, in guest memory, and what a guest's CPUs drew there.
 //! - [`survey`], [`quirk`]: for authors of drivers. `host`: for a command. `testing`: for tests.
+//! - `syscalls`: what all of this asks of the kernel, for a filter.
 //!
 //! ```
 //! # #[cfg(feature = "testing")] {
@@ -78,6 +79,8 @@ mod screen;
 pub mod sink;
 pub mod survey;
 mod sys;
+#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
+pub mod syscalls;
 #[cfg(feature = "testing")]
 pub mod testing;
 pub mod uapi;

@@ -14,6 +14,7 @@ use crate::dev::{Dev, MOCK_SIZE};
 use crate::exit;
 use crate::mock_device::scene::Scene;
 use crate::output::Format;
+use crate::serve::User;
 
 /// See the screen of a VFIO device: a vGPU, an mdev, a device of a VMM that is already running.
 #[derive(Debug, Parser)]
@@ -100,6 +101,7 @@ Examples:
   vfio-display serve pid:4711                          the screen of a running VMM
   vfio-display serve pid:4711 --resize                 the guest's size follows the viewer's window
   vfio-display serve pid:4711 --vnc unix:/run/vm1.sock a socket that only you can open
+  vfio-display serve pid:4711 --user nobody            no root any more once the device is open
   vfio-display serve pid:4711 --dbus                   to clients of `qemu -display dbus`: RDP, GTK
   vfio-display serve mock --record - | ffmpeg -f rawvideo -pix_fmt bgr0 -s 1024x768 -r 60 -i - a.mp4")]
 pub(crate) struct Serve {
@@ -145,6 +147,17 @@ pub(crate) struct Serve {
     /// Write raw video as well, 4 bytes a pixel (bgr0); a change of size begins a new file
     #[arg(long, value_name = "FILE")]
     pub(crate) record: Option<PathBuf>,
+
+    /// Be this user once the device is open: a name or a number, with the group that it has or the
+    /// one that is named
+    #[arg(long, value_name = "USER[:GROUP]")]
+    pub(crate) user: Option<User>,
+
+    /// Keep every file and system call within reach; without it, what a running server has no use
+    /// for kills it. For debuggers and profilers that work inside the process, and to find out
+    /// whether the sandbox is what ends it
+    #[arg(long)]
+    pub(crate) no_sandbox: bool,
 }
 
 /// Serve a device with a framebuffer region by vfio-user, for a VMM or for DEV vfio-user:PATH

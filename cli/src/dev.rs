@@ -39,6 +39,8 @@ pub(crate) enum Dev {
 pub(crate) struct OpenDevice {
     pub(crate) gfx: Box<dyn GfxDevice>,
     pub(crate) driver: Option<String>,
+    /// The driver breaks where others hold the device's dma-bufs, so exports look for those.
+    pub(crate) driver_breaks: bool,
     /// Readable once the process that the device is borrowed from has exited.
     pub(crate) exited: Option<OwnedFd>,
     /// The device's other side, where it is a mock.
@@ -84,7 +86,8 @@ impl Device {
             Reached::Opened(_) => None,
         };
         let exited = exited.transpose().map_err(|e| Failure::new(Status::Failed, e))?;
-        Ok(OpenDevice { gfx: Box::new(reached), driver, exited, mock: None })
+        let driver_breaks = reached.driver_breaks();
+        Ok(OpenDevice { gfx: Box::new(reached), driver, driver_breaks, exited, mock: None })
     }
 }
 
@@ -98,6 +101,7 @@ fn open_mock(personality: Personality, size: Size) -> Result<OpenDevice, Failure
     Ok(OpenDevice {
         gfx: Box::new(mock.clone()),
         driver: Some(format!("mock of {personality}")),
+        driver_breaks: false,
         exited: None,
         mock: Some(mock),
     })
@@ -117,6 +121,7 @@ fn attach(path: &Path) -> Result<OpenDevice, Failure> {
     Ok(OpenDevice {
         gfx: Box::new(device),
         driver: Some("vfio-user server".into()),
+        driver_breaks: false,
         exited: None,
         mock: None,
     })

@@ -7,6 +7,7 @@
 mod back;
 mod guest;
 mod record;
+mod sandbox;
 mod servers;
 mod sinks;
 mod status;
@@ -28,7 +29,9 @@ use vfio_display::{Detection, Display, Look, Poll};
 
 use self::back::Back;
 use self::guest::Guest;
-use self::record::Recorder;
+use self::record::{Output, Recorder};
+pub(crate) use self::sandbox::User;
+use self::sandbox::{Needs, Sandbox};
 use self::sinks::Sinks;
 use self::status::Status as StatusLine;
 use crate::args::Serve;
@@ -44,8 +47,14 @@ const REATTACH: Duration = Duration::from_millis(250);
 
 pub(crate) fn run(args: &Serve, json: bool) -> Result<(), Failure> {
     let signals = signals().map_err(|error| failed("signals can't be caught", error))?;
-    let recorder = args.record.as_deref().map(|path| Recorder::new(path, args.fps)).transpose()?;
     let device = args.device.open()?;
+    let needs = Needs::new(args, &device);
+    if let Some(user) = &args.user {
+        user.take(&needs)?;
+    }
+    let output = args.record.as_deref().map(|path| Output::open(path, args.fps)).transpose()?;
+    let sandbox = if args.no_sandbox { None } else { Some(Sandbox::begin(needs)?) };
+    let recorder = output.map(Recorder::new).transpose()?;
     let guest = device.mock.map(Guest::start).transpose().map_err(|e| failed("the mock", e))?;
     let recording = recorder.is_some();
     let display = display(device.gfx, args, recording)?;
@@ -55,6 +64,11 @@ pub(crate) fn run(args: &Serve, json: bool) -> Result<(), Failure> {
     let back = Back::new(guest, &dev).map_err(|error| failed("an eventfd", error))?;
     let back = Arc::new(back);
     let (servers, told) = servers::start(args, &dev, &back)?;
+    if let Some(sandbox) = sandbox {
+        sandbox.lock()?;
+    }
+    #[cfg(debug_assertions)]
+    sandbox::forbidden::attempt();
     let told = if json { told.json(&dev).to_string() } else { told.to_string() };
     if args.record.as_deref().is_some_and(|path| path.as_os_str() == "-") {
         // Standard output is the recording's.

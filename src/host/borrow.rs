@@ -147,6 +147,10 @@ impl Borrowed {
         self.guard.conflict(self.device.as_fd())
     }
 
+    pub(super) const fn breaks(&self) -> bool {
+        self.guard.breaks()
+    }
+
     fn live(&self) -> Result<&Vfio<OwnedFd>, Error> {
         if self.alive() {
             return Ok(&self.device);

@@ -36,6 +36,15 @@ impl Reached {
             Self::Borrowed(device) => device.driver(),
         }
     }
+
+    /// Whether the driver breaks where others hold the device's dma-bufs: exports look for those
+    /// then, in all processes.
+    pub fn driver_breaks(&self) -> bool {
+        match self {
+            Self::Opened(device) => device.guard.breaks(),
+            Self::Borrowed(device) => device.breaks(),
+        }
+    }
 }
 
 impl AsFd for Reached {

@@ -106,6 +106,11 @@ impl ExportGuard {
         Self { host: host.clone(), owner, owner_fd, breaks, on_conflict, exports: Mutex::default() }
     }
 
+    /// Whether the device's driver breaks when a dma-buf is exported twice.
+    pub(super) const fn breaks(&self) -> bool {
+        self.breaks
+    }
+
     /// Exports `id` from `device`, unless that may break its driver.
     ///
     /// From a driver that breaks, each id is exported once as long as the device is open, and

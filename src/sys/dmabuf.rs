@@ -7,7 +7,7 @@ use rustix::io::{Errno, Result, retry_on_intr};
 use rustix::ioctl::{Opcode, Setter, ioctl, opcode};
 
 /// `DMA_BUF_IOCTL_SYNC`.
-const SYNC: Opcode = opcode::write::<u64>(b'b', 0);
+pub(crate) const SYNC: Opcode = opcode::write::<u64>(b'b', 0);
 const SYNC_READ: u64 = 1;
 const SYNC_END: u64 = 1 << 2;
 

@@ -14,12 +14,12 @@ pub(super) const fn op(number: u8) -> Opcode {
     opcode::none(VFIO_TYPE, VFIO_BASE + number)
 }
 
-const GET_INFO: Opcode = op(7);
-const GET_REGION_INFO: Opcode = op(8);
-const SET_IRQS: Opcode = op(10);
+pub(crate) const GET_INFO: Opcode = op(7);
+pub(crate) const GET_REGION_INFO: Opcode = op(8);
+pub(crate) const SET_IRQS: Opcode = op(10);
 const RESET: Opcode = op(11);
-const QUERY_GFX_PLANE: Opcode = op(14);
-const GET_GFX_DMABUF: Opcode = op(15);
+pub(crate) const QUERY_GFX_PLANE: Opcode = op(14);
+pub(crate) const GET_GFX_DMABUF: Opcode = op(15);
 
 /// What the device is and how many regions it admits to.
 #[doc(alias = "VFIO_DEVICE_GET_INFO")]

@@ -19,6 +19,7 @@ use tracing::{info, warn};
 use vfio_display::geometry::Size;
 use vfio_display::{Frame, Picture};
 
+use super::failed;
 use crate::exit::{Failure, Status};
 
 /// Pictures that may wait to be written.
@@ -40,13 +41,14 @@ pub(super) struct Recorder {
 }
 
 impl Recorder {
-    pub(super) fn new(path: &Path, fps: u32) -> Result<Self, Failure> {
-        // Checked now, and not when the first picture comes.
-        let output = Output::new(path, fps).map_err(|error| refused(path, error))?;
+    /// Begins the thread that writes to `output`.
+    pub(super) fn new(output: Output) -> Result<Self, Failure> {
+        let fps = output.fps;
+        let refused = |error| failed("the recording can't be begun", error);
         let (pictures, received) = sync_channel(WAITING);
         let writer = thread::Builder::new().name("record".into());
         let writer = writer.spawn(move || write(output, &received));
-        let thread = Some(writer.map_err(|error| refused(path, error))?);
+        let thread = Some(writer.map_err(refused)?);
         let picture = Arc::default();
         Ok(Self { picture, pictures: Some(pictures), thread, fps, since: None, written: 0 })
     }
@@ -109,7 +111,7 @@ impl Drop for Recorder {
 }
 
 /// Where pictures are written.
-struct Output {
+pub(super) struct Output {
     /// `None` for standard output.
     path: Option<PathBuf>,
     files: u32,
@@ -119,6 +121,11 @@ struct Output {
 }
 
 impl Output {
+    /// Opens it now, and not when the first picture comes.
+    pub(super) fn open(path: &Path, fps: u32) -> Result<Self, Failure> {
+        Self::new(path, fps).map_err(|error| refused(path, error))
+    }
+
     fn new(path: &Path, fps: u32) -> io::Result<Self> {
         let path = (path != Path::new("-")).then(|| path.to_owned());
         let out: Box<dyn Write + Send> = match &path {
