@@ -136,9 +136,7 @@ impl Passwords {
         let mut passwords = match Self::read(path) {
             Ok(passwords) => passwords,
             Err(PasswordError::Empty(_)) => Self { lines: Vec::new() },
-            Err(PasswordError::File { source, .. })
-                if source.kind() == io::ErrorKind::NotFound =>
-            {
+            Err(PasswordError::File { source, .. }) if source.kind() == io::ErrorKind::NotFound => {
                 Self { lines: Vec::new() }
             }
             Err(error) => return Err(error),

@@ -4,8 +4,10 @@
 use std::collections::HashMap;
 use std::collections::hash_map::RandomState;
 use std::hash::BuildHasher;
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::IpAddr;
 use std::time::{Duration, Instant};
+
+use vfio_display_sinks::network;
 
 /// How wrong passwords are answered. The defaults let a person mistype, and let a machine try some
 /// 300 passwords in a day.
@@ -106,12 +108,12 @@ impl Throttle {
     }
 
     fn place(&mut self, from: IpAddr, now: Instant) -> Place {
-        let (network, neighbours) = networks(from);
+        let network = network(from);
         let Self { patience, own, .. } = self;
         if own.len() >= patience.networks && !own.contains_key(&network) {
             own.retain(|_, count| patience.left(*count, now) > 0);
             if own.len() >= patience.networks {
-                return Place::Shared(self.hasher.hash_one(neighbours) as usize % SHARED);
+                return Place::Shared(self.hasher.hash_one(neighbours(network)) as usize % SHARED);
             }
         }
         Place::Own(network)
@@ -159,20 +161,18 @@ impl Patience {
     }
 }
 
-/// What one customer of a network has, as far as can be told: a /64 of IPv6, an address of IPv4. And
-/// what he has neighbours in: a /32, a /16.
-fn networks(from: IpAddr) -> (IpAddr, u32) {
-    match from.to_canonical() {
-        IpAddr::V4(from) => (from.into(), u32::from(from) >> 16),
-        IpAddr::V6(from) => {
-            let bits = u128::from(from);
-            (Ipv6Addr::from(bits >> 64 << 64).into(), (bits >> 96) as u32)
-        }
+/// What a network has neighbours in: a /16 of IPv4, a /32 of IPv6.
+fn neighbours(network: IpAddr) -> u32 {
+    match network {
+        IpAddr::V4(network) => network.to_bits() >> 16,
+        IpAddr::V6(network) => (network.to_bits() >> 96) as u32,
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::net::Ipv6Addr;
+
     use super::*;
 
     const MINUTE: Duration = Duration::from_secs(60);

@@ -82,9 +82,8 @@ impl Identity {
             }
             error => TlsError::Pem { path: path.into(), why: error.to_string() },
         };
-        let mode = fs::metadata(key)
-            .map_err(|source| TlsError::File { path: key.into(), source })?
-            .mode();
+        let mode =
+            fs::metadata(key).map_err(|source| TlsError::File { path: key.into(), source })?.mode();
         if mode & 0o007 != 0 {
             return Err(TlsError::Readable { path: key.into(), mode: mode & 0o7777 });
         }

@@ -3,7 +3,7 @@
 
 use std::fmt;
 use std::io;
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
 use zeroize::Zeroizing;
@@ -82,6 +82,15 @@ impl fmt::Display for Denied {
 }
 
 impl std::error::Error for Denied {}
+
+/// What one customer of a network has, as far as can be told: an address of IPv4, a /64 of IPv6. What
+/// is limited for each address is limited by this.
+pub fn network(from: IpAddr) -> IpAddr {
+    match from.to_canonical() {
+        IpAddr::V4(from) => from.into(),
+        IpAddr::V6(from) => Ipv6Addr::from_bits(from.to_bits() >> 64 << 64).into(),
+    }
+}
 
 /// A line of the record of who came: one when a connection is let in or refused, and one when a
 /// viewer that was let in is gone.

@@ -21,7 +21,7 @@ mod shape;
 mod socket_file;
 mod stream;
 
-pub use crate::guard::{Credentials, Denied, Done, Entry, Guard, Outcome};
+pub use crate::guard::{Credentials, Denied, Done, Entry, Guard, Outcome, network};
 pub use crate::held::Held;
 pub use crate::shape::{Shape, unmultiplied};
 pub use crate::socket_file::SocketFile;
