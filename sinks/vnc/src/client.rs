@@ -243,7 +243,7 @@ impl Client {
         let mut next = None;
         let mut at = |time: Instant| next = Some(next.map_or(time, |next: Instant| next.min(time)));
         if self.session.stage() == Stage::Handshake {
-            let typing = self.session.is_asking() && self.tls().is_some();
+            let typing = self.session.asks_password() && self.tls().is_some();
             let Limits { handshake, password, .. } = self.limits;
             let end = self.since + if typing { password.max(handshake) } else { handshake };
             if now >= end {

@@ -96,9 +96,9 @@ impl Entrance {
         }
     }
 
-    /// Whether a person may be typing a password.
-    pub(crate) const fn is_asking(&self) -> bool {
-        matches!(self.step, Step::Credentials(_))
+    /// Whether the viewer is asked for a password, which a person may have to type.
+    pub(crate) const fn asks_password(&self) -> bool {
+        matches!(self.security, Security::X509Plain)
     }
 
     /// Bytes that the message has at least, as far as it is there.

@@ -168,9 +168,9 @@ impl Session {
         self.entrance.answer(verdict, &mut self.out);
     }
 
-    /// Whether a person may be typing a password now.
-    pub(crate) const fn is_asking(&self) -> bool {
-        self.entrance.is_asking()
+    /// Whether the viewer is asked for a password, which a person may have to type.
+    pub(crate) const fn asks_password(&self) -> bool {
+        self.entrance.asks_password()
     }
 
     /// How far it is.
