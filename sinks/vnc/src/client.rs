@@ -2,14 +2,17 @@
 //! A viewer: its connection, its session, and what it may still do this second.
 
 use std::io::{self, ErrorKind};
+use std::net::IpAddr;
 use std::os::fd::BorrowedFd;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use vfio_display::Picture;
-use vfio_display_sinks::Stream;
+use vfio_display_sinks::{Denied, Done, Stream, network};
+use zeroize::Zeroize;
 
+use crate::entrance::{Awaits, Security};
 use crate::error::Error;
+use crate::gate::Gate;
 use crate::limits::Limits;
 use crate::session::{Said, Session, Stage};
 use crate::tile::Scratch;
@@ -19,7 +22,9 @@ pub(crate) const READ: usize = 16 << 10;
 
 pub(crate) struct Client {
     pub(crate) id: u64,
-    pub(crate) stream: Box<dyn Stream>,
+    /// Not there only while TLS is put over it, or that failed.
+    stream: Option<Box<dyn Stream>>,
+    gate: Option<Gate>,
     pub(crate) session: Session,
     limits: Limits,
     since: Instant,
@@ -38,15 +43,17 @@ impl Client {
     pub(crate) fn new(
         id: u64,
         stream: Box<dyn Stream>,
+        gate: Option<Gate>,
+        session: Session,
         limits: Limits,
-        name: Arc<str>,
-        resizable: bool,
         now: Instant,
     ) -> Self {
+        let security = gate.as_ref().map_or(Security::None, Gate::security);
         Self {
             id,
-            stream,
-            session: Session::new(limits, name, resizable),
+            stream: Some(stream),
+            gate,
+            session: session.behind(security),
             limits,
             since: now,
             ready: None,
@@ -56,8 +63,17 @@ impl Client {
         }
     }
 
-    pub(crate) fn fd(&self) -> BorrowedFd<'_> {
-        self.stream.as_fd()
+    pub(crate) fn fd(&self) -> Option<BorrowedFd<'_>> {
+        self.stream.as_ref().map(|stream| stream.as_fd())
+    }
+
+    /// Where it comes from, if it is looked at.
+    pub(crate) fn network(&self) -> Option<IpAddr> {
+        self.gate.as_ref().map(|gate| network(gate.from.ip()))
+    }
+
+    pub(crate) fn tls(&self) -> Option<&'static str> {
+        self.stream.as_ref()?.tls()
     }
 
     pub(crate) fn wants_input(&self) -> bool {
@@ -66,11 +82,11 @@ impl Client {
 
     /// Whether reading need not wait for poll.
     pub(crate) fn has_more(&self) -> bool {
-        (self.more || self.stream.has_input()) && self.wants_input()
+        (self.more || self.stream.as_ref().is_some_and(|s| s.has_input())) && self.wants_input()
     }
 
     pub(crate) fn wants_output(&self) -> bool {
-        !self.session.output().is_empty() || self.stream.has_output()
+        !self.session.output().is_empty() || self.stream.as_ref().is_some_and(|s| s.has_output())
     }
 
     /// It counts as a viewer from when it has asked for a screen.
@@ -88,14 +104,22 @@ impl Client {
         // About as much as it may say: a message has 6 bytes at least, and mostly more.
         let most = (self.allowance.0.max(0) as usize * 8).clamp(64, buffer.len());
         let buffer = &mut buffer[..most];
-        let length = match self.stream.read(buffer) {
+        let Some(stream) = &mut self.stream else {
+            return Err(Error::HungUp);
+        };
+        let length = match stream.read(buffer) {
             Ok(0) => return Err(Error::HungUp),
             Ok(length) => length,
             Err(error) if is_transient(&error) => return Ok(()),
             Err(error) => return Err(error.into()),
         };
         self.more = length == buffer.len();
+        let entering = !self.is_looking();
         let result = self.session.receive(&buffer[..length], to);
+        if entering {
+            // It may have been a password.
+            buffer[..length].zeroize();
+        }
         if result.is_err() {
             // A last word, if its socket takes it.
             let _ = self.send(now);
@@ -109,8 +133,11 @@ impl Client {
 
     /// Sends what is there until it would block. True if all of it went.
     pub(crate) fn send(&mut self, now: Instant) -> Result<bool, Error> {
+        let Some(stream) = &mut self.stream else {
+            return Err(Error::HungUp);
+        };
         while !self.session.output().is_empty() {
-            match self.stream.write(self.session.output()) {
+            match stream.write(self.session.output()) {
                 Ok(0) => return Err(Error::HungUp),
                 Ok(length) => {
                     self.session.sent(length);
@@ -121,9 +148,60 @@ impl Client {
                 Err(error) => return Err(error.into()),
             }
         }
-        match self.stream.flush() {
+        match stream.flush() {
             Err(error) if !is_transient(&error) => Err(error.into()),
-            _ => Ok(!self.stream.has_output()),
+            _ => Ok(!stream.has_output()),
+        }
+    }
+
+    /// Does what the session waits for: puts TLS over the connection, has a password checked.
+    /// `done` hears of the latter, if that takes time.
+    pub(crate) fn go_on(&mut self, now: Instant, done: impl FnOnce() -> Done) -> Result<(), Error> {
+        let Some(gate) = &mut self.gate else {
+            return Ok(());
+        };
+        match self.session.awaits() {
+            Some(Awaits::Tls) if self.session.output().is_empty() => {
+                if let Some(stream) = self.stream.take() {
+                    self.stream = Some(gate.secure(stream)?);
+                }
+                self.session.tls_started();
+            }
+            Some(Awaits::Verdict) => {
+                if let Some(credentials) = self.session.take_credentials()
+                    && let Err(denied) = gate.check(credentials, done())
+                {
+                    return self.answer(Err(denied), now);
+                }
+            }
+            Some(Awaits::Tls) | None => {}
+        }
+        Ok(())
+    }
+
+    /// Lets it in, or tells it why not.
+    pub(crate) fn answer(
+        &mut self,
+        verdict: Result<(), Denied>,
+        now: Instant,
+    ) -> Result<(), Error> {
+        self.session.answer(verdict);
+        self.send(now)?;
+        Ok(verdict?)
+    }
+
+    /// Writes down that it is a viewer.
+    pub(crate) fn enter(&mut self, now: Instant) {
+        let (tls, after) = (self.tls(), now.saturating_duration_since(self.since));
+        if let Some(gate) = &mut self.gate {
+            gate.enter(tls, after);
+        }
+    }
+
+    /// Writes down that it is gone.
+    pub(crate) fn leave(&self, now: Instant, why: Option<&Error>) {
+        if let Some(gate) = &self.gate {
+            gate.leave(self.tls(), now.saturating_duration_since(self.since), why);
         }
     }
 
@@ -165,7 +243,9 @@ impl Client {
         let mut next = None;
         let mut at = |time: Instant| next = Some(next.map_or(time, |next: Instant| next.min(time)));
         if self.session.stage() == Stage::Handshake {
-            let end = self.since + self.limits.handshake;
+            let typing = self.session.asks_password() && self.tls().is_some();
+            let Limits { handshake, password, .. } = self.limits;
+            let end = self.since + if typing { password.max(handshake) } else { handshake };
             if now >= end {
                 return Err(Error::TimedOut("the handshake"));
             }

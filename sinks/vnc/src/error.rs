@@ -4,6 +4,8 @@
 use std::io;
 use std::net::SocketAddr;
 
+use vfio_display_sinks::Denied;
+
 /// Why a viewer's connection can't go on. It concerns that viewer only.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -14,6 +16,21 @@ pub enum Error {
     /// It chose a security type that was not offered (section 7.1.2).
     #[error("security type {0} was not offered")]
     SecurityType(u8),
+    /// It speaks 3.3, which has no way to TLS.
+    #[error("it speaks RFB 3.3, and TLS takes 3.7 or 3.8")]
+    TooOldForTls,
+    /// It speaks a version of VeNCrypt that is not served.
+    #[error("VeNCrypt {0}.{1} is not served, 0.2 is")]
+    VencryptVersion(u8, u8),
+    /// It chose a subtype of VeNCrypt that was not offered.
+    #[error("VeNCrypt subtype {0} was not offered")]
+    Subtype(u32),
+    /// It sent something where it had to wait for an answer: before TLS, or before it was let in.
+    #[error("it went on without waiting for an answer")]
+    OutOfTurn,
+    /// Its password was wrong, or not looked at.
+    #[error("{0}")]
+    Denied(#[from] Denied),
     /// A message of a type that is unknown, or was not negotiated.
     #[error("message of unknown type {0}")]
     UnknownMessage(u8),
@@ -36,6 +53,10 @@ pub enum Error {
     /// There are as many viewers as the limit allows.
     #[error("{0} viewers are connected already")]
     TooManyViewers(usize),
+    /// There are as many connections amid their handshake as the limit allows, and others have
+    /// fewer of them.
+    #[error("more than {0} connections are amid their handshake")]
+    TooManyStrangers(usize),
     /// It went away.
     #[error("the viewer hung up")]
     HungUp,
@@ -48,8 +69,10 @@ pub enum Error {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ListenError {
-    /// Nothing protects the screen from others on the network yet.
-    #[error("{0} can be reached from other machines; without TLS only loopback is served")]
+    /// Nothing protects the screen from others on the network.
+    #[error(
+        "{0} can be reached from other machines; without TLS and a password only loopback is served"
+    )]
     NotLoopback(SocketAddr),
     /// The server has been stopped.
     #[error("the server has been stopped")]

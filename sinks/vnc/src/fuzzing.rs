@@ -2,10 +2,13 @@
 //! The bodies of the fuzz targets.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use vfio_display::Picture;
 use vfio_display::geometry::{Rect, Size};
+use vfio_display_sinks::Denied;
 
+use crate::entrance::{Awaits, Security};
 use crate::limits::Limits;
 use crate::region::Region;
 use crate::session::{Session, Stage};
@@ -61,6 +64,58 @@ pub fn client(data: &[u8]) {
     session.release(&mut |said| panic!("{said:?} again"));
 }
 
+/// Target `vencrypt`: anything on the way in, in pieces of any length. The first byte says what the
+/// viewer has to go through; that of each step how many bytes follow, and whether TLS begins and a
+/// password is right. Nobody is let in but by all of it.
+pub fn vencrypt(data: &[u8]) {
+    let Some((first, mut rest)) = data.split_first() else {
+        return;
+    };
+    let security =
+        [Security::None, Security::X509None, Security::X509Plain][usize::from(first % 3)];
+    let session = Session::new(Limits::default(), Arc::from("fuzz"), true);
+    let mut session = session.behind(security);
+    let (mut tls, mut right) = (false, false);
+    while let Some((step, more)) = rest.split_first() {
+        let (bytes, more) = more.split_at(more.len().min(usize::from(step & 63)));
+        rest = more;
+        let awaited = session.awaits();
+        assert_eq!(session.wants_input(), awaited.is_none());
+        let result = session.receive(bytes, &mut |said| panic!("{said:?} of a stranger"));
+        assert!(result.is_err() || bytes.is_empty() || awaited.is_none(), "it takes no input now");
+        if result.is_err() {
+            break;
+        }
+        if step & 64 != 0 {
+            session.sent(usize::MAX / 2);
+        }
+        match session.awaits() {
+            Some(Awaits::Tls) if step & 128 != 0 => {
+                let sent = session.output().is_empty();
+                session.tls_started();
+                assert_eq!(session.awaits().is_none(), sent, "not before all has been sent");
+                tls |= sent;
+            }
+            Some(Awaits::Verdict) => {
+                assert!(tls && security == Security::X509Plain);
+                if let Some(said) = session.take_credentials() {
+                    assert!(said.user.len() <= 1024 && said.password.len() <= 1024);
+                    right = step & 128 != 0;
+                    let denied = Denied::TooSoon(Duration::from_secs(u64::from(*step)));
+                    session.answer(if right { Ok(()) } else { Err(denied) });
+                }
+            }
+            _ => {}
+        }
+        assert!(session.memory() < 8192, "{} bytes", session.memory());
+        if session.stage() == Stage::Ready {
+            assert!(tls || security == Security::None, "in without TLS");
+            assert!(right || security != Security::X509Plain, "in without a password");
+            break;
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use crate::testing::Random;
@@ -69,13 +124,18 @@ mod tests {
     /// run.
     #[test]
     fn the_corpus_and_what_is_near_it() {
-        let corpus = concat!(env!("CARGO_MANIFEST_DIR"), "/../../fuzz/corpus/rfb_client");
+        near("rfb_client", super::client);
+        near("vencrypt", super::vencrypt);
+    }
+
+    fn near(target: &str, body: fn(&[u8])) {
+        let corpus = format!("{}/../../fuzz/corpus/{target}", env!("CARGO_MANIFEST_DIR"));
         let mut random = Random::new(11);
         let mut seeds = 0;
         for entry in std::fs::read_dir(corpus).unwrap() {
             let seed = std::fs::read(entry.unwrap().path()).unwrap();
             seeds += 1;
-            super::client(&seed);
+            body(&seed);
             for _ in 0..300 {
                 let mut data = seed.clone();
                 for _ in 0..random.below(6) + 1 {
@@ -86,7 +146,7 @@ mod tests {
                         _ => data[at] = random.next() as u8,
                     }
                 }
-                super::client(&data);
+                body(&data);
             }
         }
         assert!(seeds >= 4);

@@ -10,7 +10,7 @@ use crate::wire::{put_pixels, put_u32};
 /// What we say first: the newest version there is.
 pub(crate) const GREETING: &[u8; 12] = b"RFB 003.008\n";
 
-/// The security type None (section 7.2.1), the only one that is offered.
+/// The security type None (section 7.2.1).
 pub(crate) const NONE: u8 = 1;
 
 /// What the viewer speaks.
@@ -37,30 +37,38 @@ impl Version {
     }
 }
 
-/// Appends what we offer. A 3.3 viewer is told, the others choose.
-pub(crate) fn put_security(version: Version, out: &mut Vec<u8>) {
-    match version {
-        Version::V3 => put_u32(out, NONE.into()),
-        Version::V7 | Version::V8 => out.extend_from_slice(&[1, NONE]),
+/// The viewer's choice among the one that is offered. Appends what it is told where it is another.
+pub(crate) fn check_choice(
+    version: Version,
+    chosen: u8,
+    offered: u8,
+    out: &mut Vec<u8>,
+) -> Result<(), Error> {
+    if chosen == offered {
+        return Ok(());
+    }
+    put_failure(version, "this security type was not offered", out);
+    Err(Error::SecurityType(chosen))
+}
+
+/// Appends the result of None: only 3.8 hears of it.
+pub(crate) fn put_none_result(version: Version, out: &mut Vec<u8>) {
+    if version == Version::V8 {
+        put_u32(out, 0);
     }
 }
 
-/// Appends the answer to the viewer's choice: only 3.8 hears that None succeeded, and why another
-/// type failed.
-pub(crate) fn put_result(version: Version, chosen: u8, out: &mut Vec<u8>) -> Result<(), Error> {
-    if chosen == NONE {
-        if version == Version::V8 {
-            put_u32(out, 0);
-        }
-        return Ok(());
-    }
+/// Appends a SecurityResult (section 7.1.3): that it failed, and, for 3.8, why.
+pub(crate) fn put_failure(version: Version, why: &str, out: &mut Vec<u8>) {
     put_u32(out, 1);
     if version == Version::V8 {
-        let why = b"this security type was not offered";
-        put_u32(out, why.len() as u32);
-        out.extend_from_slice(why);
+        put_reason(why, out);
     }
-    Err(Error::SecurityType(chosen))
+}
+
+pub(crate) fn put_reason(why: &str, out: &mut Vec<u8>) {
+    put_u32(out, why.len() as u32);
+    out.extend_from_slice(why.as_bytes());
 }
 
 /// Appends ServerInit (section 7.3.2).
@@ -90,18 +98,19 @@ mod tests {
     }
 
     #[test]
-    fn none_or_nothing() {
-        let answer = |version, chosen| {
+    fn the_one_that_is_offered_or_nothing() {
+        let answer = |version, chosen, offered| {
             let mut out = Vec::new();
-            let result = put_result(version, chosen, &mut out);
+            let result = check_choice(version, chosen, offered, &mut out);
             (result.is_ok(), out)
         };
-        assert_eq!(answer(Version::V8, 1), (true, vec![0; 4]));
-        assert_eq!(answer(Version::V7, 1), (true, vec![]));
-        for chosen in [0, 2, 16, 19, 255] {
-            let (ok, out) = answer(Version::V8, chosen);
-            assert!(!ok && out.starts_with(&[0, 0, 0, 1]) && out.len() > 8);
-            assert_eq!(answer(Version::V7, chosen), (false, vec![0, 0, 0, 1]));
+        for offered in [1, 19] {
+            assert_eq!(answer(Version::V8, offered, offered), (true, vec![]));
+            for chosen in [0, 2, 16, 20 - offered, 255] {
+                let (ok, out) = answer(Version::V8, chosen, offered);
+                assert!(!ok && out.starts_with(&[0, 0, 0, 1]) && out.len() > 8);
+                assert_eq!(answer(Version::V7, chosen, offered), (false, vec![0, 0, 0, 1]));
+            }
         }
     }
 }

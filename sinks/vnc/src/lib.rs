@@ -10,7 +10,7 @@
 //!     └────bytes──► Session ──events──► BackChannel
 //! ```
 //!
-//! [`VncServer`] is a [`Sink`](vfio_display::Sink). It takes viewers from TCP on loopback, from a
+//! [`VncServer`] is a [`Sink`](vfio_display::Sink). It takes viewers from TCP, from a
 //! socket file of mode 0600, or from the embedder, as any stream with an fd. Nothing is copied or
 //! encoded while nobody looks. A viewer that is slow gets what is newest when it is ready, merged;
 //! nothing is queued for it, and neither the display nor another viewer waits.
@@ -20,8 +20,8 @@
 //!
 //! Versions 3.3, 3.7 and 3.8; 8, 16 and 32 bits a pixel; DesktopSize, ExtendedDesktopSize with
 //! SetDesktopSize, Cursor, Cursor With Alpha, LastRect, QEMU Extended Key Event, Fence and
-//! ContinuousUpdates. All of it is lossless. There is no security type but None yet, which is why
-//! nothing wider than this machine or user is listened on. No JPEG, no clipboard, no sound.
+//! ContinuousUpdates. All of it is lossless. The security type is None, for this machine or user
+//! alone, or with [`Options::guard`] VeNCrypt X509None or X509Plain. No JPEG, no clipboard, no sound.
 //!
 //! ```
 //! use std::net::TcpStream;
@@ -41,10 +41,12 @@
 mod client;
 mod cursor;
 mod deflate;
+mod entrance;
 mod error;
 #[cfg(any(test, feature = "fuzzing"))]
 #[doc(hidden)]
 pub mod fuzzing;
+mod gate;
 mod handshake;
 mod held;
 mod keysym;
@@ -67,6 +69,7 @@ mod wire;
 mod worker;
 mod zrle;
 
+pub use crate::entrance::{Awaits, Security};
 pub use crate::error::{Error, ListenError};
 pub use crate::limits::Limits;
 pub use crate::messages::{Encoding, Encodings};
@@ -75,4 +78,4 @@ pub use crate::region::{MAX_RECTS, Region};
 pub use crate::server::{Notice, OnNotice, Options, VncServer};
 pub use crate::session::{MAX_SIDE, Said, Session, Stage};
 pub use crate::tile::Scratch;
-pub use vfio_display_sinks::{Shape, Stream};
+pub use vfio_display_sinks::{Credentials, Denied, Guard, Shape, Stream};

@@ -6,10 +6,15 @@ use std::time::Duration;
 /// What viewers are held to. The defaults are far beyond what people and their viewers need.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
-    /// Connections at a time, those amid their handshake included. The next is closed.
+    /// Viewers at a time. The next is closed at the end of its handshake.
     pub viewers: usize,
+    /// Connections amid their handshake at a time; they take no viewer's place. Beyond it the oldest
+    /// is closed of the network that has the most of them.
+    pub strangers: usize,
     /// From connecting to the end of the handshake.
     pub handshake: Duration,
+    /// The same for a viewer that is inside TLS and asked for a password, which a person types.
+    pub password: Duration,
     /// Without the viewer taking a byte of what is there for it.
     pub stall: Duration,
     /// How long a viewer that comes first waits to be told the size of the screen, while the
@@ -33,7 +38,9 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             viewers: 32,
+            strangers: 32,
             handshake: Duration::from_secs(10),
+            password: Duration::from_secs(120),
             stall: Duration::from_secs(60),
             first_frame: Duration::from_millis(500),
             cut_text: 1 << 20,

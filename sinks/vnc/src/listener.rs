@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
-//! Where viewers come from: TCP on loopback, and a socket file that only its owner can open.
+//! Where viewers come from: TCP, and a socket file that only its owner can open.
 
 use std::io;
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -19,9 +19,9 @@ pub(crate) enum Listener {
 }
 
 impl Listener {
-    /// Listens on an address of this machine that others can't reach.
-    pub(crate) fn tcp(at: SocketAddr) -> Result<(Self, SocketAddr), ListenError> {
-        if !at.ip().to_canonical().is_loopback() {
+    /// Listens on an address; on one that others can reach only if viewers have to show a password.
+    pub(crate) fn tcp(at: SocketAddr, guarded: bool) -> Result<(Self, SocketAddr), ListenError> {
+        if !guarded && !at.ip().to_canonical().is_loopback() {
             return Err(ListenError::NotLoopback(at));
         }
         let listen = || {
@@ -39,15 +39,15 @@ impl Listener {
         SocketFile::bind(path).map(Self::Unix).map_err(failed)
     }
 
-    /// The next viewer, if one waits.
-    pub(crate) fn accept(&self) -> io::Result<Box<dyn Stream>> {
+    /// The next viewer, if one waits, and where it comes from, unless that is this machine's owner.
+    pub(crate) fn accept(&self) -> io::Result<(Box<dyn Stream>, Option<SocketAddr>)> {
         match self {
             Self::Tcp(listener) => {
-                let (stream, _) = listener.accept()?;
+                let (stream, from) = listener.accept()?;
                 set_up(&stream)?;
-                Ok(Box::new(stream))
+                Ok((Box::new(stream), Some(from)))
             }
-            Self::Unix(file) => Ok(Box::new(file.accept()?)),
+            Self::Unix(file) => Ok((Box::new(file.accept()?), None)),
         }
     }
 }

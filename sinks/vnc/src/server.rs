@@ -20,7 +20,7 @@ use crate::limits::Limits;
 use crate::listener::Listener;
 use crate::screen::Screen;
 use crate::worker::{Order, Shared, Worker};
-use vfio_display_sinks::{Shape, Stream};
+use vfio_display_sinks::{Guard, Shape, Stream};
 
 /// Something about a viewer that an operator may want to read.
 #[derive(Clone, Copy, Debug)]
@@ -54,6 +54,8 @@ pub struct Options {
     pub resize: bool,
     /// What viewers are held to.
     pub limits: Limits,
+    /// What stands before viewers who come by TCP. Without it only loopback is listened on.
+    pub guard: Option<Arc<dyn Guard>>,
     /// Who hears of viewers.
     pub on_notice: Option<OnNotice>,
 }
@@ -62,11 +64,15 @@ impl Default for Options {
     fn default() -> Self {
         let limits = Limits::default();
         let name = "vfio-display".into();
-        Self { name, view_only: false, resize: true, limits, on_notice: None }
+        Self { name, view_only: false, resize: true, limits, guard: None, on_notice: None }
     }
 }
 
 impl Options {
+    fn wants_password(&self) -> bool {
+        self.guard.as_ref().is_some_and(|guard| guard.wants_password())
+    }
+
     pub(crate) fn note(&self, notice: Notice<'_>) {
         if let Some(on_notice) = &self.on_notice {
             on_notice(&notice);
@@ -76,10 +82,12 @@ impl Options {
 
 impl fmt::Debug for Options {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { name, view_only, resize, limits, .. } = self;
+        let Self { name, view_only, resize, limits, guard, .. } = self;
+        let guard = guard.is_some();
         write!(
             f,
-            "Options {{ name: {name:?}, view_only: {view_only}, resize: {resize}, {limits:?} }}"
+            "Options {{ name: {name:?}, view_only: {view_only}, resize: {resize}, guard: {guard}, \
+             {limits:?} }}"
         )
     }
 }
@@ -128,12 +136,13 @@ impl VncServer {
     }
 
     /// Listens on a TCP port, any that is free where it is 0. Returns the address to connect to.
+    /// Addresses that other machines can reach take [`Options::guard`], with a password.
     ///
     /// # Errors
     ///
     /// [`ListenError::NotLoopback`]; [`ListenError::Io`] where the port is taken.
     pub fn listen_tcp(&self, at: SocketAddr) -> Result<SocketAddr, ListenError> {
-        let (listener, at) = Listener::tcp(at)?;
+        let (listener, at) = Listener::tcp(at, self.shared.options.wants_password())?;
         self.shared.order(Order::Listen(listener));
         Ok(at)
     }
@@ -151,7 +160,7 @@ impl VncServer {
     }
 
     /// Serves a viewer on a connection of the embedder's own: a socket, one end of a socket pair,
-    /// or TLS over one. It is made non-blocking here.
+    /// or TLS over one. It is made non-blocking here. Nothing stands before this viewer.
     ///
     /// # Errors
     ///

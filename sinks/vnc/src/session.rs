@@ -6,15 +6,17 @@ use std::sync::Arc;
 use vfio_display::geometry::{Rect, Size};
 use vfio_display::input::Event;
 
+use crate::entrance::{Awaits, Entrance, Security};
 use crate::error::Error;
-use crate::handshake::{self, Version};
+use crate::handshake;
 use crate::held::Held;
 use crate::limits::Limits;
 use crate::messages::{self, Encodings};
 use crate::pixel_format::PixelFormat;
 use crate::region::Region;
 use crate::update::{Encoder, Update};
-use vfio_display_sinks::Shape;
+use vfio_display_sinks::{Credentials, Denied, Shape};
+use zeroize::Zeroize;
 
 mod obey;
 mod updates;
@@ -25,6 +27,10 @@ pub const MAX_SIDE: u32 = 16384;
 
 /// Answers that may wait for the end of an update, in bytes. More than that, and nothing is read.
 const MAX_REPLIES: usize = 4096;
+
+/// Bytes of a name and a password at most, which the beginning of a message never outgrows: no copy
+/// of them is left behind in memory. Other messages are longer.
+const MESSAGE: usize = 8 + 2 * 1024;
 
 /// Something that a viewer did.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,7 +44,7 @@ pub enum Said {
 /// How far a session is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Stage {
-    /// Version, security type, ClientInit.
+    /// Version, security type, what that takes, ClientInit.
     Handshake,
     /// It waits for [`Session::start`].
     Ready,
@@ -48,9 +54,7 @@ pub enum Stage {
 
 #[derive(Clone, Copy, Debug)]
 enum Phase {
-    Version,
-    Security(Version),
-    ClientInit,
+    Entering,
     Ready,
     Running,
 }
@@ -68,6 +72,7 @@ pub struct Session {
     /// Whether it may ask for another size.
     resizable: bool,
     phase: Phase,
+    entrance: Entrance,
     /// The beginning of a message.
     message: Vec<u8>,
     /// Bytes of a cut text that are still to come.
@@ -106,8 +111,9 @@ impl Session {
             limits,
             name,
             resizable,
-            phase: Phase::Version,
-            message: Vec::new(),
+            phase: Phase::Entering,
+            entrance: Entrance::new(Security::None),
+            message: Vec::with_capacity(MESSAGE),
             skip: 0,
             out: handshake::GREETING.to_vec(),
             sent: 0,
@@ -132,10 +138,45 @@ impl Session {
         }
     }
 
+    /// The same, but that the viewer has to go through TLS, or a password as well, to be let in.
+    #[must_use]
+    pub fn behind(mut self, security: Security) -> Self {
+        self.entrance = Entrance::new(security);
+        self
+    }
+
+    /// What it waits for that its viewer does not send. Until then it takes no input.
+    pub const fn awaits(&self) -> Option<Awaits> {
+        self.entrance.awaits()
+    }
+
+    /// TLS has begun where the session awaited it: what is received and sent from now on is inside
+    /// it. Not before all of the output has been sent.
+    pub fn tls_started(&mut self) {
+        if self.output().is_empty() {
+            self.entrance.tls_started(&mut self.out);
+        }
+    }
+
+    /// What the viewer said to be let in, once.
+    pub const fn take_credentials(&mut self) -> Option<Credentials> {
+        self.entrance.take_credentials()
+    }
+
+    /// Lets the viewer in, or tells it why not; it is to be sent away then.
+    pub fn answer(&mut self, verdict: Result<(), Denied>) {
+        self.entrance.answer(verdict, &mut self.out);
+    }
+
+    /// Whether the viewer is asked for a password, which a person may have to type.
+    pub(crate) const fn asks_password(&self) -> bool {
+        self.entrance.asks_password()
+    }
+
     /// How far it is.
     pub const fn stage(&self) -> Stage {
         match self.phase {
-            Phase::Version | Phase::Security(_) | Phase::ClientInit => Stage::Handshake,
+            Phase::Entering => Stage::Handshake,
             Phase::Ready => Stage::Ready,
             Phase::Running => Stage::Running,
         }
@@ -160,9 +201,11 @@ impl Session {
         }
     }
 
-    /// Whether it should be fed. If not, the viewer asks for answers and takes none.
+    /// Whether it should be fed. If not, the viewer asks for answers and takes none, or has to wait.
     pub fn wants_input(&self) -> bool {
-        self.replies.len() < MAX_REPLIES && self.output().len() < self.limits.ahead + (1 << 20)
+        self.awaits().is_none()
+            && self.replies.len() < MAX_REPLIES
+            && self.output().len() < self.limits.ahead + (1 << 20)
     }
 
     /// Takes bytes as they arrive, in pieces of any length, and tells what they say. Returns how
@@ -185,11 +228,17 @@ impl Session {
             self.message.extend_from_slice(more);
             bytes = rest;
             if self.message.len() == want && self.message_length()? == want {
-                let message = std::mem::take(&mut self.message);
-                self.handle(&message, to)?;
+                let mut message = std::mem::take(&mut self.message);
+                let entering = matches!(self.phase, Phase::Entering);
+                let handled = self.handle(&message, to);
                 count += u32::from(!messages::is_request(&message));
+                if entering {
+                    // It may have been a password.
+                    message.zeroize();
+                }
                 self.message = message;
                 self.message.clear();
+                handled?;
             }
         }
         self.flush_replies();
@@ -199,30 +248,18 @@ impl Session {
     /// Bytes that the message has at least, as far as it is there.
     fn message_length(&self) -> Result<usize, Error> {
         match self.phase {
-            Phase::Version => Ok(12),
-            Phase::Security(_) | Phase::ClientInit => Ok(1),
+            Phase::Entering => self.entrance.length(&self.message),
             Phase::Ready | Phase::Running => messages::length(&self.message, &self.limits),
         }
     }
 
     fn handle(&mut self, bytes: &[u8], to: &mut dyn FnMut(Said)) -> Result<(), Error> {
         match self.phase {
-            Phase::Version => {
-                let mut version = [0; 12];
-                version.copy_from_slice(bytes);
-                let version = Version::parse(&version)?;
-                handshake::put_security(version, &mut self.out);
-                self.phase = match version {
-                    Version::V3 => Phase::ClientInit,
-                    _ => Phase::Security(version),
-                };
+            Phase::Entering => {
+                if self.entrance.handle(bytes, &mut self.out)? {
+                    self.phase = Phase::Ready;
+                }
             }
-            Phase::Security(version) => {
-                handshake::put_result(version, bytes[0], &mut self.out)?;
-                self.phase = Phase::ClientInit;
-            }
-            // Its byte asks whether others may stay. They may: one viewer can't put out another.
-            Phase::ClientInit => self.phase = Phase::Ready,
             Phase::Ready | Phase::Running => {
                 self.obey(messages::parse(bytes, &self.limits)?, to);
             }

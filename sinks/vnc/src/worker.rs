@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
 //! The one thread that serves all viewers.
 
+use std::cmp::Reverse;
 use std::io::ErrorKind;
+use std::net::SocketAddr;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -9,14 +11,15 @@ use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use vfio_display::input::{BackChannel, Event, UiInfo};
-use vfio_display_sinks::Stream;
+use vfio_display_sinks::{Denied, Stream};
 
 use crate::client::{Client, READ};
 use crate::error::Error;
+use crate::gate::Gate;
 use crate::listener::Listener;
 use crate::screen::{News, Screen};
 use crate::server::{Notice, Options};
-use crate::session::{Said, Stage};
+use crate::session::{Said, Session, Stage};
 use crate::tile::Scratch;
 
 /// How long one viewer is encoded for before the others are looked at. Long enough for a whole
@@ -44,6 +47,11 @@ pub(crate) struct Shared {
 pub(crate) enum Order {
     Listen(Listener),
     Serve(Box<dyn Stream>),
+    /// The password of a viewer has been checked.
+    Checked {
+        viewer: u64,
+        verdict: Result<(), Denied>,
+    },
 }
 
 impl Shared {
@@ -121,7 +129,7 @@ impl Worker {
                 }
             }
             match client.check(now) {
-                Err(error) => self.drop_client(index, error),
+                Err(error) => self.dismiss(index, error),
                 Ok(at) => {
                     next = [next, at].into_iter().flatten().min();
                     index += 1;
@@ -163,7 +171,9 @@ impl Worker {
             let mut flags = PollFlags::empty();
             flags.set(PollFlags::IN, client.wants_input());
             flags.set(PollFlags::OUT, client.wants_output());
-            fds.push(PollFd::from_borrowed_fd(client.fd(), flags));
+            // Who has none is sent away in the turn that took it.
+            let fd = client.fd().unwrap_or(self.shared.wake.as_fd());
+            fds.push(PollFd::from_borrowed_fd(fd, flags));
         }
         let timeout = wait.map(|wait| Timespec {
             tv_sec: wait.as_secs().min(3600) as i64,
@@ -197,7 +207,8 @@ impl Worker {
             match order {
                 // After those that poll spoke of, so that their places stay.
                 Order::Listen(listener) => self.listeners.push(listener),
-                Order::Serve(stream) => self.add(stream),
+                Order::Serve(stream) => self.add(stream, None),
+                Order::Checked { viewer, verdict } => self.answer(viewer, verdict),
             }
         }
     }
@@ -210,7 +221,7 @@ impl Worker {
         // From the end: who is sent away moves only those that had their turn.
         for index in (0..self.clients_ready.len()).rev() {
             if let Err(error) = self.exchange(index, self.clients_ready[index], now) {
-                self.drop_client(index, error);
+                self.dismiss(index, error);
             }
         }
         for index in 0..self.listeners_ready.len() {
@@ -224,6 +235,7 @@ impl Worker {
     fn exchange(&mut self, index: usize, flags: PollFlags, now: Instant) -> Result<(), Error> {
         let Self { clients, shared, buffer, .. } = self;
         let client = &mut clients[index];
+        let was_looking = client.is_looking();
         let broken = flags.intersects(PollFlags::HUP | PollFlags::ERR | PollFlags::NVAL);
         if flags.contains(PollFlags::IN) || client.has_more() {
             let mut latest = None;
@@ -237,14 +249,46 @@ impl Worker {
         if client.wants_output() {
             client.send(now)?;
         }
+        let viewer = client.id;
+        client.go_on(now, || {
+            let shared = Arc::downgrade(shared);
+            Box::new(move |verdict| {
+                if let Some(shared) = shared.upgrade() {
+                    shared.order(Order::Checked { viewer, verdict });
+                }
+            })
+        })?;
+        if !was_looking && client.is_looking() {
+            self.admit(index, now)?;
+        }
         Ok(())
+    }
+
+    /// A viewer is through its handshake: whether there is a place for it.
+    fn admit(&mut self, index: usize, now: Instant) -> Result<(), Error> {
+        let viewers = self.clients.iter().filter(|client| client.is_looking()).count() - 1;
+        if viewers >= self.shared.options.limits.viewers {
+            return Err(Error::TooManyViewers(viewers));
+        }
+        self.clients[index].enter(now);
+        Ok(())
+    }
+
+    /// A password has been checked. Who sent it may be gone by now.
+    fn answer(&mut self, viewer: u64, verdict: Result<(), Denied>) {
+        let Some(index) = self.clients.iter().position(|client| client.id == viewer) else {
+            return;
+        };
+        if let Err(error) = self.clients[index].answer(verdict, Instant::now()) {
+            self.dismiss(index, error);
+        }
     }
 
     fn accept(&mut self, index: usize, now: Instant) {
         // A few at a time: those that are here come first.
         for _ in 0..4 {
             match self.listeners[index].accept() {
-                Ok(stream) => self.add(stream),
+                Ok((stream, from)) => self.add(stream, from),
                 Err(error) if error.kind() == ErrorKind::WouldBlock => return,
                 Err(error) if error.kind() == ErrorKind::ConnectionAborted => {}
                 Err(_) => {
@@ -255,22 +299,43 @@ impl Worker {
         }
     }
 
-    fn add(&mut self, stream: Box<dyn Stream>) {
+    fn add(&mut self, stream: Box<dyn Stream>, from: Option<SocketAddr>) {
         let options = &self.shared.options;
         self.next_id += 1;
         let id = self.next_id;
-        if self.clients.len() >= options.limits.viewers {
-            let error = Error::TooManyViewers(self.clients.len());
-            return self.shared.options.note(Notice::Left { viewer: id, why: Some(&error) });
-        }
         options.note(Notice::Came { viewer: id });
-        let name = Arc::clone(&options.name);
-        let resizable = options.resize && !options.view_only;
+        let session = Session::new(
+            options.limits,
+            Arc::clone(&options.name),
+            options.resize && !options.view_only,
+        );
+        let gate = options.guard.clone().zip(from).map(|(guard, from)| Gate::new(guard, from));
         let now = Instant::now();
-        let mut client = Client::new(id, stream, options.limits, name, resizable, now);
+        let mut client = Client::new(id, stream, gate, session, options.limits, now);
         match client.send(now) {
             Ok(_) => self.clients.push(client),
-            Err(error) => self.leave(&mut client, Some(&error)),
+            Err(error) => return self.leave(&mut client, Some(&error)),
+        }
+        self.make_room();
+    }
+
+    /// Sends one away who is amid his handshake, if there are too many: of the network that has most
+    /// of them, first those who are not inside TLS, and of these the one who came first. So a flood
+    /// makes room for itself, and whoever comes from elsewhere stays.
+    fn make_room(&mut self) {
+        let most = self.shared.options.limits.strangers;
+        let strangers = || self.clients.iter().filter(|client| !client.is_looking());
+        if strangers().count() <= most {
+            return;
+        }
+        let of = |network| strangers().filter(|client| client.network() == network).count();
+        let first =
+            |client: &Client| (of(client.network()), client.tls().is_none(), Reverse(client.id));
+        let oldest = (self.clients.iter().enumerate())
+            .filter(|(_, client)| !client.is_looking())
+            .max_by_key(|(_, client)| first(client));
+        if let Some((index, _)) = oldest {
+            self.dismiss(index, Error::TooManyStrangers(most));
         }
     }
 
@@ -289,13 +354,17 @@ impl Worker {
         let result = client.update(&picture, &mut self.scratch, TURN);
         drop(picture);
         if let Err(error) = result {
-            self.drop_client(index, error);
+            self.dismiss(index, error);
         }
         self.count();
     }
 
-    fn drop_client(&mut self, index: usize, error: Error) {
+    fn dismiss(&mut self, index: usize, error: Error) {
         let mut client = self.clients.remove(index);
+        if index < self.clients_ready.len() {
+            // What poll said of the others stays theirs.
+            self.clients_ready.remove(index);
+        }
         self.leave(&mut client, Some(&error));
         self.count();
     }
@@ -304,6 +373,7 @@ impl Worker {
         let shared = &self.shared;
         let mut latest = None;
         client.session.release(&mut |said| tell(shared, said, &mut latest));
+        client.leave(Instant::now(), why);
         shared.options.note(Notice::Left { viewer: client.id, why });
     }
 

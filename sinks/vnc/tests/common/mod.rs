@@ -5,6 +5,7 @@
 
 pub mod format;
 pub mod pictures;
+pub mod secure;
 pub mod server;
 pub mod viewer;
 

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
 //! A server with a display before it, and what its back-channel heard.
 
+use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -55,6 +56,10 @@ pub fn short() -> Limits {
 
 impl Desk {
     pub fn new(size: Size, limits: Limits) -> Self {
+        Self::with(size, Options { limits, ..Options::default() })
+    }
+
+    pub fn with(size: Size, options: Options) -> Self {
         let left = Arc::new(Mutex::new(Vec::new()));
         let log = Arc::clone(&left);
         let on_notice = move |notice: &vfio_display_vnc::Notice<'_>| {
@@ -62,8 +67,7 @@ impl Desk {
                 log.lock().unwrap().push(why.to_string());
             }
         };
-        let options =
-            Options { limits, on_notice: Some(Arc::new(on_notice)), ..Options::default() };
+        let options = Options { on_notice: Some(Arc::new(on_notice)), ..options };
         let heard = Arc::<Heard>::default();
         let server = VncServer::start(options, Arc::clone(&heard) as _).unwrap();
         let (picture, takes) = (Picture::new(size), Takes::default());
@@ -103,9 +107,18 @@ impl Desk {
     /// A viewer that has the picture.
     pub fn viewer(&mut self, encodings: &[i32]) -> Viewer<UnixStream> {
         let stream = self.stream();
+        self.viewer_by(encodings, || Viewer::connect(stream).unwrap())
+    }
+
+    /// The same for one that connects as it likes.
+    pub fn viewer_by<S: Read + Write + Send>(
+        &mut self,
+        encodings: &[i32],
+        connect: impl FnOnce() -> Viewer<S> + Send,
+    ) -> Viewer<S> {
         std::thread::scope(|scope| {
             let thread = scope.spawn(|| {
-                let mut viewer = Viewer::connect(stream).unwrap();
+                let mut viewer = connect();
                 viewer.set_encodings(encodings).unwrap();
                 viewer.request(false).unwrap();
                 viewer.update().unwrap();

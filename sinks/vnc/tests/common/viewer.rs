@@ -72,6 +72,11 @@ impl<S: Read + Write> Viewer<S> {
                 assert_eq!(bytes::<4>(&mut stream)?, [0; 4]);
             }
         }
+        Self::init(stream)
+    }
+
+    /// Goes on once it has been let in.
+    pub fn init(mut stream: S) -> io::Result<Self> {
         stream.write_all(&[1])?;
         let (width, height) = (u16(&mut stream)?, u16(&mut stream)?);
         assert_eq!(bytes::<16>(&mut stream)?, XRGB.wire());
