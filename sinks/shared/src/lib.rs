@@ -23,4 +23,4 @@ mod stream;
 pub use crate::held::Held;
 pub use crate::shape::{Shape, unmultiplied};
 pub use crate::socket_file::SocketFile;
-pub use crate::stream::Stream;
+pub use crate::stream::{Stream, set_up};

@@ -45,6 +45,7 @@ mod error;
 #[cfg(any(test, feature = "fuzzing"))]
 #[doc(hidden)]
 pub mod fuzzing;
+mod handle;
 mod handshake;
 mod held;
 mod keysym;
@@ -68,6 +69,7 @@ mod worker;
 mod zrle;
 
 pub use crate::error::{Error, ListenError};
+pub use crate::handle::Handle;
 pub use crate::limits::Limits;
 pub use crate::messages::{Encoding, Encodings};
 pub use crate::pixel_format::{Channel, PixelFormat};
