@@ -9,6 +9,7 @@
 
 pub mod http;
 pub mod show;
+pub mod webdriver;
 
 use std::time::{Duration, Instant};
 
