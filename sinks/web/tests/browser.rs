@@ -69,7 +69,7 @@ impl Page {
                      box.top + ({y} + 0.5) * box.height / canvas.height];"
         );
         let at = self.browser.run(&script);
-        (at[0].as_f64().unwrap().round() as i64, at[1].as_f64().unwrap().round() as i64)
+        (at[0].as_f64().unwrap().floor() as i64, at[1].as_f64().unwrap().floor() as i64)
     }
 
     fn no_complaints(&self) {
@@ -211,12 +211,13 @@ fn fingers_tap_drag_hold_and_scroll() {
     assert_eq!((events[0], buttons(&events)), (at(100, 50), left.to_vec()));
     page.show.heard.take();
 
-    let (far_x, far_y) = page.place(200.0, 150.0);
-    page.browser.act(json!([finger("one", json!([to(x, y), down, to(far_x, far_y), up]))]));
+    let ((from_x, from_y), (far_x, far_y)) = (page.place(90.0, 40.0), page.place(200.0, 150.0));
+    let drag = json!([to(from_x, from_y), down, to(far_x, far_y), up]);
+    page.browser.act(json!([finger("one", drag)]));
     let events = page.hears("a drag", |events| events.contains(&left[1]));
     assert_eq!(buttons(&events), left);
     let place = |event| events.iter().position(|e| *e == event).unwrap();
-    assert!(place(at(100, 50)) < place(left[0]) && place(left[0]) < place(at(200, 150)));
+    assert!(place(at(90, 40)) < place(left[0]) && place(left[0]) < place(at(200, 150)));
     assert!(place(at(200, 150)) < place(left[1]));
     page.show.heard.take();
 
@@ -231,9 +232,8 @@ fn fingers_tap_drag_hold_and_scroll() {
     let pull = |x| json!([to(x, y), down, to(x, y + 120), up]);
     page.browser.act(json!([finger("one", pull(x - 30)), finger("two", pull(x + 30))]));
     let wheel = Event::Wheel { horizontal: 0, vertical: 1 };
-    let events = page.hears("a scroll", |events| {
-        events.iter().filter(|e| **e == wheel).count() >= 2
-    });
+    let events =
+        page.hears("a scroll", |events| events.iter().filter(|e| **e == wheel).count() >= 2);
     assert_eq!(buttons(&events), []);
     page.no_complaints();
 }
@@ -424,7 +424,8 @@ fn a_server_that_was_restarted_wants_its_new_link() {
     // A link of yesterday, and a browser that is known: it is told so.
     page.browser.open(&format!("http://{at}/?token=0123456789abcdef0123456789abcdef"));
     assert!(page.browser.text("h1").contains("has been used"));
-    let visible = page.browser.run("return getComputedStyle(document.querySelector('main')).maxWidth");
+    let visible =
+        page.browser.run("return getComputedStyle(document.querySelector('main')).maxWidth");
     assert_ne!(visible, "none", "it has its style");
 }
 

@@ -165,7 +165,8 @@ impl Browser {
     /// Sets what the page has for itself, of the window.
     pub fn resize(&self, size: Size) {
         let Size { width, height } = size;
-        let metrics = json!({ "width": width, "height": height, "deviceScaleFactor": 1, "mobile": false });
+        let metrics =
+            json!({ "width": width, "height": height, "deviceScaleFactor": 1, "mobile": false });
         self.cdp("Emulation.setDeviceMetricsOverride", metrics);
     }
 
