@@ -200,6 +200,11 @@ impl WebServer {
         self.shared.displays().publish(name, title, server);
     }
 
+    #[cfg(any(test, feature = "fuzzing"))]
+    pub(crate) fn shared(&self) -> &Shared {
+        &self.shared
+    }
+
     /// Shows it no more; whether there was one of this name.
     pub fn withdraw(&self, name: &str) -> bool {
         self.shared.displays().withdraw(name)
