@@ -93,7 +93,7 @@ pub(crate) struct Shot {
     pub(crate) wait: Duration,
 }
 
-/// Show a display to people, as it moves, by VNC or by QEMU's D-Bus display
+/// Show a display to people, as it moves: in a browser, by VNC, or by QEMU's D-Bus display
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
@@ -102,6 +102,7 @@ Examples:
   vfio-display serve pid:4711 --resize                 the guest's size follows the viewer's window
   vfio-display serve pid:4711 --vnc unix:/run/vm1.sock a socket that only you can open
   vfio-display serve pid:4711 --user nobody            no root any more once the device is open
+  vfio-display serve pid:4711 --web=127.0.0.1:8080     in a browser alone, by the link it prints
   vfio-display serve pid:4711 --dbus                   to clients of `qemu -display dbus`: RDP, GTK
   vfio-display serve mock --record - | ffmpeg -f rawvideo -pix_fmt bgr0 -s 1024x768 -r 60 -i - a.mp4")]
 pub(crate) struct Serve {
@@ -113,8 +114,22 @@ pub(crate) struct Serve {
     #[arg(long, value_name = "ADDR")]
     pub(crate) vnc: Option<Address>,
 
+    /// Serve a page for browsers, at this address of this machine [127.0.0.1:6080, or the next port
+    /// that is free]; beside VNC where nothing else is asked for
+    #[arg(long, value_name = "ADDR", num_args = 0..=1, require_equals = true)]
+    pub(crate) web: Option<Option<SocketAddr>>,
+
+    /// A name that browsers may know the page by, as that of a proxy before it; may be repeated
+    #[arg(long, value_name = "NAME[:PORT]")]
+    pub(crate) web_host: Vec<String>,
+
+    /// Where pages may come from that connect to it as well, as a console proxy's noVNC:
+    /// https://console.example; may be repeated
+    #[arg(long, value_name = "ORIGIN")]
+    pub(crate) web_origin: Vec<String>,
+
     /// Serve QEMU's D-Bus display, org.qemu.Display1, on a bus: the session's, or the one at this
-    /// D-Bus address; no VNC then, unless it is asked for
+    /// D-Bus address; no VNC and no web page then, unless it is asked for
     #[arg(long, value_name = "ADDRESS", num_args = 0..=1, require_equals = true)]
     pub(crate) dbus: Option<Option<String>>,
 
@@ -123,8 +138,8 @@ pub(crate) struct Serve {
     pub(crate) dbus_p2p: Option<PathBuf>,
 
     /// Hand the device's dma-bufs on to D-Bus clients, which have to show them with a GPU, in
-    /// place of pixels; with no VNC and no recording beside
-    #[arg(long, conflicts_with_all = ["vnc", "record"])]
+    /// place of pixels; with no VNC, no web page and no recording beside
+    #[arg(long, conflicts_with_all = ["vnc", "web", "record"])]
     pub(crate) dma_buf: bool,
 
     /// Looks at the screen per second
@@ -158,6 +173,13 @@ pub(crate) struct Serve {
     /// whether the sandbox is what ends it
     #[arg(long)]
     pub(crate) no_sandbox: bool,
+}
+
+impl Serve {
+    /// Whether standard output is a recording's, and nothing else may be on it.
+    pub(crate) fn records_to_stdout(&self) -> bool {
+        self.record.as_deref().is_some_and(|path| path.as_os_str() == "-")
+    }
 }
 
 /// Serve a device with a framebuffer region by vfio-user, for a VMM or for DEV vfio-user:PATH

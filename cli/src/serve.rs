@@ -63,14 +63,14 @@ pub(crate) fn run(args: &Serve, json: bool) -> Result<(), Failure> {
     let dev = args.device.dev.to_string();
     let back = Back::new(guest, &dev).map_err(|error| failed("an eventfd", error))?;
     let back = Arc::new(back);
-    let (servers, told) = servers::start(args, &dev, &back)?;
+    let (servers, told) = servers::start(args, &dev, &back, json)?;
     if let Some(sandbox) = sandbox {
         sandbox.lock()?;
     }
     #[cfg(debug_assertions)]
     sandbox::forbidden::attempt();
     let told = if json { told.json(&dev).to_string() } else { told.to_string() };
-    if args.record.as_deref().is_some_and(|path| path.as_os_str() == "-") {
+    if args.records_to_stdout() {
         // Standard output is the recording's.
         eprintln!("{told}");
     } else {

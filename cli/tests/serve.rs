@@ -147,7 +147,8 @@ fn looks_come_as_often_as_was_asked_for() {
 fn a_port_that_is_taken_is_passed_over_unless_it_was_asked_for() {
     // If it fails, somebody else has it.
     let taken = TcpListener::bind("127.0.0.1:5900");
-    let one = Serve::start(DEV, &[]);
+    let mut one = Serve::start(DEV, &[]);
+    assert!(one.line().starts_with("http://127.0.0.1:"), "a page beside it");
     let port: u16 = one.address.rsplit(':').next().and_then(|p| p.parse().ok()).expect("a port");
     assert!((5901..6000).contains(&port), "{}", one.address);
     until_exact(&mut one.viewer(), SIZE, 0);

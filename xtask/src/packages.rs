@@ -31,6 +31,8 @@ const PROGRAMS: &[&str] = &[
 
 /// What some tests compare this project with, installed where missing.
 const PEERS: &[&str] = &[
+    "chromium",
+    "chromium-driver",
     "dbus-bin",
     "dbus-daemon",
     "edid-decode",
@@ -75,6 +77,10 @@ pub(crate) fn install_programs() -> Result<()> {
 /// Installs what tests beside other programs need.
 pub(crate) fn install_peers() -> Result<()> {
     install(PEERS)?;
+    // For noVNC. Who has Node from elsewhere has it too, and Debian's package would not install.
+    if command::quiet(program("npm").arg("--version")).is_err() {
+        install(&["npm"])?;
+    }
     let target = command::workspace().join("target");
     for which in PEER_CRATES {
         // Without optimisation: most of the time that they take is their compiler's.

@@ -7,32 +7,39 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 
 use serde_json::{Value, json};
-use tracing::info;
+use tracing::{info, warn};
 use vfio_display_dbus::{ConnectError, DbusServer};
 use vfio_display_vnc::{ListenError, VncServer};
+use vfio_display_web::WebServer;
 
 use super::back::Back;
 use super::failed;
 use crate::args::{Address, Serve};
 use crate::exit::{Failure, Status};
+use crate::output::{clear_line, say};
 
-/// VNC's own port, and how many after it are tried where none is asked for by name.
-const PORT: u16 = 5900;
+/// VNC's own port and that of the page, and how many after it are tried where none is asked for by
+/// name.
+const VNC_PORT: u16 = 5900;
+const WEB_PORT: u16 = 6080;
 const PORTS: u16 = 100;
 
 /// The name of the session's bus, among addresses.
 const SESSION: &str = "session";
 
-/// One or two servers.
+/// At least one of them.
 pub(super) struct Servers {
+    /// Also who comes by the web is its viewer.
     pub(super) vnc: Option<VncServer>,
     pub(super) dbus: Option<DbusServer>,
+    _web: Option<WebServer>,
 }
 
 /// Where viewers find them.
 #[derive(Default)]
 pub(super) struct Told {
     vnc: Option<String>,
+    web: Option<String>,
     dbus: Option<String>,
     dbus_p2p: Option<String>,
 }
@@ -40,7 +47,8 @@ pub(super) struct Told {
 impl Told {
     pub(super) fn json(&self, dev: &str) -> Value {
         let mut told = json!({ "device": dev });
-        for (name, at) in [("vnc", &self.vnc), ("dbus", &self.dbus), ("dbus_p2p", &self.dbus_p2p)] {
+        let Self { vnc, web, dbus, dbus_p2p } = self;
+        for (name, at) in [("vnc", vnc), ("web", web), ("dbus", dbus), ("dbus_p2p", dbus_p2p)] {
             if let Some(at) = at {
                 told[name] = json!(at);
             }
@@ -51,29 +59,39 @@ impl Told {
 
 impl fmt::Display for Told {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { vnc, dbus, dbus_p2p } = self;
+        let Self { vnc, web, dbus, dbus_p2p } = self;
+        let by_tcp = [vnc, web].into_iter().flatten().cloned();
         let dbus = [dbus, dbus_p2p].into_iter().flatten().map(|at| format!("dbus {at}"));
-        let lines: Vec<String> = vnc.clone().into_iter().chain(dbus).collect();
+        let lines: Vec<String> = by_tcp.chain(dbus).collect();
         f.write_str(&lines.join("\n"))
     }
 }
 
-/// Starts what is asked for: VNC if nothing is.
-pub(super) fn start(args: &Serve, dev: &str, back: &Arc<Back>) -> Result<(Servers, Told), Failure> {
-    let mut told = Told::default();
-    let by_dbus = args.dbus.is_some() || args.dbus_p2p.is_some();
-    let dbus = if by_dbus { Some(start_dbus(args, dev, back, &mut told)?) } else { None };
-    let by_vnc = args.vnc.is_some() || !by_dbus;
-    let vnc = if by_vnc { Some(start_vnc(args, dev, back, &mut told)?) } else { None };
-    Ok((Servers { vnc, dbus }, told))
-}
-
-fn start_vnc(
+/// Starts what is asked for: VNC and the web page if nothing is. Links that follow the first one of
+/// the page are printed as `json` says.
+pub(super) fn start(
     args: &Serve,
     dev: &str,
     back: &Arc<Back>,
-    told: &mut Told,
-) -> Result<VncServer, Failure> {
+    json: bool,
+) -> Result<(Servers, Told), Failure> {
+    let mut told = Told::default();
+    let by_dbus = args.dbus.is_some() || args.dbus_p2p.is_some();
+    let default = !by_dbus && args.vnc.is_none() && args.web.is_none();
+    let dbus = if by_dbus { Some(start_dbus(args, dev, back, &mut told)?) } else { None };
+    let (by_vnc, by_web) = (args.vnc.is_some() || default, args.web.is_some() || default);
+    let vnc = if by_vnc || by_web { Some(start_vnc(args, dev, back)?) } else { None };
+    if let (true, Some(vnc)) = (by_vnc, &vnc) {
+        told.vnc = Some(listen(vnc, args.vnc.as_ref())?);
+    }
+    let web = match &vnc {
+        Some(vnc) if by_web => Some(start_web(args, dev, vnc, json, &mut told)?),
+        _ => None,
+    };
+    Ok((Servers { vnc, dbus, _web: web }, told))
+}
+
+fn start_vnc(args: &Serve, dev: &str, back: &Arc<Back>) -> Result<VncServer, Failure> {
     let options = vfio_display_vnc::Options {
         name: dev.into(),
         view_only: args.view_only,
@@ -81,9 +99,42 @@ fn start_vnc(
         on_notice: Some(Arc::new(|notice| info!("{notice:?}"))),
         ..Default::default()
     };
-    let server = VncServer::start(options, Back::of_server(back, 0))
-        .map_err(|error| failed("the VNC server can't be started", error))?;
-    told.vnc = Some(listen(&server, args.vnc.as_ref())?);
+    VncServer::start(options, Back::of_server(back, 0))
+        .map_err(|error| failed("the VNC server can't be started", error))
+}
+
+/// Starts the page of what a VNC server shows. A link is good once: the next is printed then.
+fn start_web(
+    args: &Serve,
+    dev: &str,
+    vnc: &VncServer,
+    json: bool,
+    told: &mut Told,
+) -> Result<WebServer, Failure> {
+    let recording = args.records_to_stdout();
+    let on_link = move |link: &str| {
+        let told = if json { json!({ "web": link }).to_string() } else { link.to_owned() };
+        clear_line();
+        if recording {
+            eprintln!("{told}");
+        } else if let Err(failure) = say(&told) {
+            warn!("{}", failure.message);
+        }
+    };
+    let options = vfio_display_web::Options {
+        hosts: args.web_host.clone(),
+        origins: args.web_origin.clone(),
+        on_link: Some(Arc::new(on_link)),
+        ..Default::default()
+    };
+    let server = WebServer::start(options)
+        .map_err(|error| failed("the web server can't be started", error))?;
+    match args.web.flatten() {
+        Some(at) => server.listen_tcp(at)?,
+        None => first_free(WEB_PORT, |at| server.listen_tcp(at))?,
+    };
+    server.publish(dev, dev, vnc.handle());
+    told.web = server.link();
     Ok(server)
 }
 
@@ -125,26 +176,27 @@ fn listen(server: &VncServer, address: Option<&Address>) -> Result<String, Failu
             Ok(format!("unix:{}", path.display()))
         }
         Some(Address::Tcp(at)) => Ok(link(server.listen_tcp(*at)?)),
-        None => {
-            let mut taken = None;
-            for port in PORT..PORT + PORTS {
-                let at = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
-                match server.listen_tcp(at) {
-                    Ok(at) => return Ok(link(at)),
-                    Err(ListenError::Io { source, at })
-                        if source.kind() == io::ErrorKind::AddrInUse =>
-                    {
-                        taken.get_or_insert(ListenError::Io { source, at });
-                    }
-                    Err(error) => return Err(error.into()),
-                }
+        None => first_free(VNC_PORT, |at| server.listen_tcp(at)).map(link),
+    }
+}
+
+/// Listens on the first port from `first` on that is free.
+fn first_free(
+    first: u16,
+    listen: impl Fn(SocketAddr) -> Result<SocketAddr, ListenError>,
+) -> Result<SocketAddr, Failure> {
+    let mut taken = None;
+    for port in first..first + PORTS {
+        match listen(SocketAddr::from((Ipv4Addr::LOCALHOST, port))) {
+            Err(ListenError::Io { source, at }) if source.kind() == io::ErrorKind::AddrInUse => {
+                taken.get_or_insert(ListenError::Io { source, at });
             }
-            let last = PORT + PORTS - 1;
-            Err(taken
-                .map_or_else(|| failed("no port", io::ErrorKind::AddrInUse.into()), Into::into))
-            .map_err(|error: Failure| error.hint(format!("ports {PORT} to {last} are taken")))
+            done => return Ok(done?),
         }
     }
+    let last = first + PORTS - 1;
+    Err(taken.map_or_else(|| failed("no port", io::ErrorKind::AddrInUse.into()), Into::into))
+        .map_err(|error: Failure| error.hint(format!("ports {first} to {last} are taken")))
 }
 
 fn link(at: SocketAddr) -> String {

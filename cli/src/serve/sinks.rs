@@ -38,7 +38,7 @@ impl Sinks {
         &mut self,
         mut act: impl FnMut(&mut dyn Sink) -> Result<(), SinkError>,
     ) -> Result<(), SinkError> {
-        let Servers { vnc, dbus } = &mut self.servers;
+        let Servers { vnc, dbus, .. } = &mut self.servers;
         let vnc = vnc.as_mut().map_or(Ok(()), |vnc| act(vnc));
         let dbus = dbus.as_mut().map_or(Ok(()), |dbus| act(dbus));
         vnc.and(dbus)
@@ -47,7 +47,7 @@ impl Sinks {
 
 impl Sink for Sinks {
     fn takes(&self) -> Takes {
-        let Servers { vnc, dbus } = &self.servers;
+        let Servers { vnc, dbus, .. } = &self.servers;
         let vnc = vnc.as_ref().map(Sink::takes);
         let dbus = dbus.as_ref().map(Sink::takes);
         let all = |has: fn(Takes) -> bool| vnc.is_none_or(has) && dbus.is_none_or(has);

@@ -50,6 +50,13 @@ impl Serve {
         Self::start(dev, &[&ANY_PORT, args].concat())
     }
 
+    /// The next line that it prints.
+    pub(crate) fn line(&mut self) -> String {
+        let mut line = String::new();
+        self.stdout.read_line(&mut line).expect("a line");
+        line.trim_end().to_owned()
+    }
+
     pub(crate) fn viewer(&self) -> Viewer {
         Viewer::connect(&self.address).expect("the command serves")
     }

@@ -25,4 +25,4 @@ pub use crate::guard::{Credentials, Denied, Done, Entry, Guard, Outcome, network
 pub use crate::held::Held;
 pub use crate::shape::{Shape, unmultiplied};
 pub use crate::socket_file::SocketFile;
-pub use crate::stream::Stream;
+pub use crate::stream::{Stream, set_up};

@@ -1,10 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
 //! A connection to a viewer.
 
-use std::io::{Read, Write};
+use std::io::{self, Read, Write};
 use std::net::TcpStream;
 use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
+use std::time::Duration;
+
+use rustix::net::sockopt;
 
 /// A connection: what a socket is, or a layer over one, such as TLS or WebSocket. `as_fd` is what
 /// is polled; reads, writes and flushes must not block.
@@ -48,4 +51,17 @@ where
     fn tls(&self) -> Option<&'static str> {
         (**self).tls()
     }
+}
+
+/// Makes a viewer's connection non-blocking, and more. An update is one answer: it must not wait for
+/// the next. And a viewer that vanished while the
+/// screen stood still is found out after three minutes.
+pub fn set_up(stream: &TcpStream) -> io::Result<()> {
+    stream.set_nonblocking(true)?;
+    stream.set_nodelay(true)?;
+    sockopt::set_socket_keepalive(stream, true)?;
+    sockopt::set_tcp_keepidle(stream, Duration::from_secs(60))?;
+    sockopt::set_tcp_keepintvl(stream, Duration::from_secs(30))?;
+    sockopt::set_tcp_keepcnt(stream, 4)?;
+    Ok(())
 }

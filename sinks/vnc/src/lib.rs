@@ -47,6 +47,7 @@ mod error;
 #[doc(hidden)]
 pub mod fuzzing;
 mod gate;
+mod handle;
 mod handshake;
 mod held;
 mod keysym;
@@ -71,6 +72,7 @@ mod zrle;
 
 pub use crate::entrance::{Awaits, Security};
 pub use crate::error::{Error, ListenError};
+pub use crate::handle::Handle;
 pub use crate::limits::Limits;
 pub use crate::messages::{Encoding, Encodings};
 pub use crate::pixel_format::{Channel, PixelFormat};

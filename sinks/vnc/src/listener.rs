@@ -2,13 +2,11 @@
 //! Where viewers come from: TCP, and a socket file that only its owner can open.
 
 use std::io;
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpListener};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::path::Path;
-use std::time::Duration;
 
-use rustix::net::sockopt;
-use vfio_display_sinks::{SocketFile, Stream};
+use vfio_display_sinks::{SocketFile, Stream, set_up};
 
 use crate::error::ListenError;
 
@@ -59,16 +57,4 @@ impl AsFd for Listener {
             Self::Unix(file) => file.as_fd(),
         }
     }
-}
-
-/// An update is one answer: it must not wait for the next. And a viewer that vanished while the
-/// screen stood still is found out after three minutes.
-fn set_up(stream: &TcpStream) -> io::Result<()> {
-    stream.set_nonblocking(true)?;
-    stream.set_nodelay(true)?;
-    sockopt::set_socket_keepalive(stream, true)?;
-    sockopt::set_tcp_keepidle(stream, Duration::from_secs(60))?;
-    sockopt::set_tcp_keepintvl(stream, Duration::from_secs(30))?;
-    sockopt::set_tcp_keepcnt(stream, 4)?;
-    Ok(())
 }

@@ -16,6 +16,7 @@ use vfio_display::sink::{Sink, SinkError, Takes};
 use vfio_display::{Cursor, Frame};
 
 use crate::error::{Error, ListenError};
+use crate::handle::Handle;
 use crate::limits::Limits;
 use crate::listener::Listener;
 use crate::screen::Screen;
@@ -122,6 +123,7 @@ impl VncServer {
             woken: AtomicBool::new(false),
             stop: AtomicBool::new(false),
             viewers: AtomicUsize::new(0),
+            signal: AtomicBool::new(false),
             draws_cursor: AtomicBool::new(true),
             back,
             options,
@@ -143,7 +145,7 @@ impl VncServer {
     /// [`ListenError::NotLoopback`]; [`ListenError::Io`] where the port is taken.
     pub fn listen_tcp(&self, at: SocketAddr) -> Result<SocketAddr, ListenError> {
         let (listener, at) = Listener::tcp(at, self.shared.options.wants_password())?;
-        self.shared.order(Order::Listen(listener));
+        self.shared.order(Order::Listen(listener)).map_err(|_| ListenError::Stopped)?;
         Ok(at)
     }
 
@@ -155,8 +157,7 @@ impl VncServer {
     /// [`ListenError::Io`]: something is at `path` that is not such a file, or it can't be made.
     pub fn listen_unix(&self, path: &Path) -> Result<(), ListenError> {
         let listener = Listener::unix(path)?;
-        self.shared.order(Order::Listen(listener));
-        Ok(())
+        self.shared.order(Order::Listen(listener)).map_err(|_| ListenError::Stopped)
     }
 
     /// Serves a viewer on a connection of the embedder's own: a socket, one end of a socket pair,
@@ -166,9 +167,12 @@ impl VncServer {
     ///
     /// The fd can't be made non-blocking.
     pub fn serve(&self, stream: impl Stream + 'static) -> io::Result<()> {
-        rustix::io::ioctl_fionbio(stream.as_fd(), true)?;
-        self.shared.order(Order::Serve(Box::new(stream)));
-        Ok(())
+        self.handle().serve(Box::new(stream))
+    }
+
+    /// What brings viewers from elsewhere, and may outlive the server.
+    pub fn handle(&self) -> Handle {
+        Handle(Arc::clone(&self.shared))
     }
 
     /// How many are looking now.
@@ -189,6 +193,7 @@ impl Sink for VncServer {
     }
 
     fn frame(&mut self, frame: &Frame<'_>) -> Result<(), SinkError> {
+        self.shared.signal.store(true, Ordering::Release);
         if self.idle.load(Ordering::Acquire) {
             self.shared.screen.forget();
             return Ok(());
@@ -212,6 +217,7 @@ impl Sink for VncServer {
     }
 
     fn blank(&mut self) -> Result<(), SinkError> {
+        self.shared.signal.store(false, Ordering::Release);
         let size = self.shared.screen.last_size();
         let picture = notice::no_signal(size);
         self.shared.screen.show(&picture, &[size.rect()]);
@@ -225,12 +231,12 @@ impl Sink for VncServer {
 
 impl Drop for VncServer {
     fn drop(&mut self) {
-        self.shared.stop.store(true, Ordering::Release);
-        self.shared.wake();
+        self.shared.stop();
         if let Some(thread) = self.thread.take() {
             // It panicked, if at all, on its own.
             let _ = thread.join();
         }
+        self.shared.take_orders();
     }
 }
 

@@ -38,6 +38,8 @@ pub(crate) struct Shared {
     pub(crate) woken: AtomicBool,
     pub(crate) stop: AtomicBool,
     pub(crate) viewers: AtomicUsize,
+    /// Whether the display had a picture when it was last heard of.
+    pub(crate) signal: AtomicBool,
     /// Whether all viewers that said so draw the pointer, and there is one.
     pub(crate) draws_cursor: AtomicBool,
     pub(crate) back: Arc<dyn BackChannel>,
@@ -62,8 +64,27 @@ impl Shared {
         }
     }
 
-    pub(crate) fn order(&self, order: Order) {
-        self.orders.lock().unwrap_or_else(PoisonError::into_inner).push(order);
+    /// Leaves an order for the thread; the order itself is the answer where that has ended.
+    pub(crate) fn order(&self, order: Order) -> Result<(), Order> {
+        let mut orders = self.orders.lock().unwrap_or_else(PoisonError::into_inner);
+        if self.stop.load(Ordering::Acquire) {
+            return Err(order);
+        }
+        orders.push(order);
+        drop(orders);
+        self.wake();
+        Ok(())
+    }
+
+    pub(crate) fn take_orders(&self) -> Vec<Order> {
+        std::mem::take(&mut *self.orders.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    pub(crate) fn stop(&self) {
+        // Under the lock: no order comes after it.
+        let orders = self.orders.lock().unwrap_or_else(PoisonError::into_inner);
+        self.stop.store(true, Ordering::Release);
+        drop(orders);
         self.wake();
     }
 }
@@ -201,9 +222,7 @@ impl Worker {
     }
 
     fn take_orders(&mut self) {
-        let orders =
-            std::mem::take(&mut *self.shared.orders.lock().unwrap_or_else(PoisonError::into_inner));
-        for order in orders {
+        for order in self.shared.take_orders() {
             match order {
                 // After those that poll spoke of, so that their places stay.
                 Order::Listen(listener) => self.listeners.push(listener),
@@ -254,7 +273,8 @@ impl Worker {
             let shared = Arc::downgrade(shared);
             Box::new(move |verdict| {
                 if let Some(shared) = shared.upgrade() {
-                    shared.order(Order::Checked { viewer, verdict });
+                    // Where the server has stopped, nobody waits for it.
+                    let _ = shared.order(Order::Checked { viewer, verdict });
                 }
             })
         })?;

@@ -1,0 +1,106 @@
+// SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
+//! Who may come in: with a link that is good once, and from then on with a cookie.
+
+use std::collections::VecDeque;
+use std::io;
+
+use rustix::rand::{GetRandomFlags, getrandom};
+use subtle::ConstantTimeEq;
+
+/// 128 random bits, as 32 hexadecimal digits.
+#[derive(Clone)]
+pub(crate) struct Secret(String);
+
+impl Secret {
+    fn new() -> io::Result<Self> {
+        let mut bytes = [0; 16];
+        // Up to 256 bytes come whole, or not at all.
+        getrandom(&mut bytes, GetRandomFlags::empty())?;
+        Ok(Self(bytes.iter().map(|byte| format!("{byte:02x}")).collect()))
+    }
+
+    pub(crate) fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// In a time that does not tell how much of it is right.
+    fn is(&self, text: &str) -> bool {
+        self.0.as_bytes().ct_eq(text.as_bytes()).into()
+    }
+}
+
+/// The token of the next link, and the browsers that came by one.
+pub(crate) struct Sessions {
+    token: Secret,
+    /// That which was seen last is at the end.
+    cookies: VecDeque<Secret>,
+    limit: usize,
+}
+
+impl Sessions {
+    pub(crate) fn new(limit: usize) -> io::Result<Self> {
+        Ok(Self { token: Secret::new()?, cookies: VecDeque::new(), limit: limit.max(1) })
+    }
+
+    pub(crate) fn token(&self) -> &Secret {
+        &self.token
+    }
+
+    /// Whether `token` is that of the link, which is another from now on.
+    pub(crate) fn redeem(&mut self, token: &str) -> io::Result<bool> {
+        if !self.token.is(token) {
+            return Ok(false);
+        }
+        self.token = Secret::new()?;
+        Ok(true)
+    }
+
+    /// A new browser.
+    pub(crate) fn open(&mut self) -> io::Result<Secret> {
+        let cookie = Secret::new()?;
+        if self.cookies.len() == self.limit {
+            self.cookies.pop_front();
+        }
+        self.cookies.push_back(cookie.clone());
+        Ok(cookie)
+    }
+
+    /// Whether a browser is known by this cookie.
+    pub(crate) fn knows(&mut self, cookie: &str) -> bool {
+        // All are compared, whichever it is.
+        let found = self.cookies.iter().enumerate().filter(|(_, known)| known.is(cookie)).last();
+        let Some((at, _)) = found else { return false };
+        let seen = self.cookies.remove(at);
+        self.cookies.extend(seen);
+        true
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_token_is_good_once() {
+        let mut sessions = Sessions::new(4).unwrap();
+        let token = sessions.token().as_str().to_owned();
+        assert_eq!(token.len(), 32);
+        for wrong in ["", "0", &token[1..], &format!("{token}0")] {
+            assert!(!sessions.redeem(wrong).unwrap());
+        }
+        assert_eq!(sessions.token().as_str(), token, "a wrong one does not use it up");
+        assert!(sessions.redeem(&token).unwrap());
+        assert!(!sessions.redeem(&token).unwrap());
+        assert!(sessions.redeem(&sessions.token().as_str().to_owned()).unwrap());
+    }
+
+    #[test]
+    fn the_browser_that_was_seen_longest_ago_is_forgotten() {
+        let mut sessions = Sessions::new(2).unwrap();
+        let open = |sessions: &mut Sessions| sessions.open().unwrap().as_str().to_owned();
+        let (first, second) = (open(&mut sessions), open(&mut sessions));
+        assert!(sessions.knows(&first) && !sessions.knows("") && !sessions.knows(&first[1..]));
+        let third = open(&mut sessions);
+        assert!(sessions.knows(&first) && !sessions.knows(&second) && sessions.knows(&third));
+    }
+}

@@ -1,0 +1,435 @@
+// SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
+//! Who gets in, and who does not: links and cookies, Host and Origin, and those who only take room.
+
+mod common;
+
+use std::io::{ErrorKind, Read as _, Write as _};
+use std::net::{SocketAddr, TcpStream};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use common::http::{UPGRADE, connect, exchange, get, read, request, upgrade};
+use common::show::Show;
+use common::wait_for;
+use vfio_display::geometry::Size;
+use vfio_display_web::{Admission, Gate, Limits, Options, WebServer};
+
+const SIZE: Size = Size::new(320, 200);
+
+struct Served {
+    web: WebServer,
+    at: SocketAddr,
+    show: Show,
+}
+
+impl Served {
+    fn new(options: Options) -> Self {
+        let web = WebServer::start(options).unwrap();
+        let at = web.listen_tcp("127.0.0.1:0".parse().unwrap()).unwrap();
+        let show = Show::new(SIZE);
+        web.publish("vm1", "The first", show.handle.clone());
+        Self { web, at, show }
+    }
+
+    fn token(&self) -> String {
+        self.web.link().unwrap().split_once("?token=").unwrap().1.to_owned()
+    }
+
+    /// The cookie of a browser that followed the link.
+    fn cookie(&self) -> String {
+        let answer = get(self.at, &format!("/?token={}", self.token()), &[]);
+        assert_eq!(answer.status, 303);
+        answer.cookie().unwrap()
+    }
+
+    fn origin(&self) -> String {
+        format!("http://{}", self.at)
+    }
+
+    /// The status that a WebSocket with these headers gets, and its first bytes.
+    fn socket(&self, host: &str, target: &str, headers: &[(&str, &str)]) -> u16 {
+        let (answer, mut stream) = upgrade(self.at, host, target, headers);
+        let status = answer.expect("an answer").status;
+        if status == 101 {
+            // A server's message, binary, of 12 bytes.
+            let mut greeting = [0; 14];
+            stream.read_exact(&mut greeting).unwrap();
+            assert_eq!(&greeting, b"\x82\x0cRFB 003.008\n");
+        }
+        status
+    }
+}
+
+#[test]
+fn a_link_is_good_once_and_a_cookie_from_then_on() {
+    let links = Arc::new(Mutex::new(Vec::new()));
+    let on_link: vfio_display_web::OnLink = {
+        let links = Arc::clone(&links);
+        Arc::new(move |link| links.lock().unwrap().push(link.to_owned()))
+    };
+    let served = Served::new(Options { on_link: Some(on_link), ..Options::default() });
+    let link = served.web.link().unwrap();
+    let at = served.at;
+    assert!(link.starts_with(&format!("http://{at}/?token=")), "{link}");
+    let target = link.strip_prefix(&served.origin()).unwrap();
+
+    let first = get(at, target, &[]);
+    assert_eq!((first.status, first.header("Location")), (303, Some("./")));
+    let set = first.header("Set-Cookie").unwrap();
+    for part in ["; HttpOnly", "; SameSite=Strict", "; Path=/"] {
+        assert!(set.contains(part), "{set}");
+    }
+    assert!(!set.contains("Secure"), "{set}");
+    let cookie = first.cookie().unwrap();
+    assert!(cookie.starts_with(&format!("vfio-display-{}=", at.port())), "{cookie}");
+
+    let second = get(at, target, &[]);
+    assert_eq!((second.status, second.cookie()), (403, None));
+    assert!(second.body.contains("This link has been used"), "{}", second.body);
+    assert!(second.body.contains("newest link"), "it says what to do");
+    for _ in 0..3 {
+        let page = get(at, "/", &[("Cookie", &cookie)]);
+        assert_eq!(page.status, 200);
+        assert!(page.body.contains("<canvas"));
+    }
+    // The next link was told, and is another.
+    let next = served.web.link().unwrap();
+    assert_ne!(next, link);
+    assert_eq!(*links.lock().unwrap(), [next.as_str()]);
+    let other = get(at, next.strip_prefix(&served.origin()).unwrap(), &[]);
+    assert_eq!(other.status, 303);
+    assert_ne!(other.cookie().unwrap(), cookie);
+    // With a display's name the name stays.
+    let named = get(at, &format!("/?display=vm%201&token={}", served.token()), &[]);
+    assert_eq!(named.header("Location"), Some("./?display=vm%201"));
+}
+
+#[test]
+fn without_a_link_there_is_nothing_but_what_everybody_has() {
+    let served = Served::new(Options::default());
+    let known = served.token();
+    let close = format!("{}0", &known[..31]);
+    let port = served.at.port();
+    let cookies = [
+        "".to_owned(),
+        format!("vfio-display-{port}="),
+        format!("vfio-display-{port}={known}"),
+        format!("vfio-display-{}={known}", port - 1),
+    ];
+    for path in ["/", "/displays.json", "/?token=", "/?token=0", &format!("/?token={close}")] {
+        for cookie in &cookies {
+            let answer = get(served.at, path, &[("Cookie", cookie)]);
+            assert_eq!(answer.status, 403, "{path} {cookie}");
+            assert_eq!(answer.cookie(), None);
+            assert!(!answer.body.contains("vm1") && !answer.body.contains("The first"));
+        }
+    }
+    for path in ["/style.css", "/main.js", "/rfb.js"] {
+        assert_eq!(get(served.at, path, &[]).status, 200);
+    }
+    for path in ["/no", "/style.css/", "//style.css", "/../Cargo.toml", "/%2e%2e/x", "/metrics"] {
+        assert_eq!(get(served.at, path, &[]).status, 404, "{path}");
+    }
+    assert_eq!(served.token(), known, "guesses do not use it up");
+}
+
+#[test]
+fn a_websocket_is_for_who_is_in_and_for_the_own_page() {
+    let served = Served::new(Options {
+        hosts: vec!["console.example".into()],
+        origins: vec!["https://proxy.example".into()],
+        ..Options::default()
+    });
+    let (cookie, origin, host) = (served.cookie(), served.origin(), served.at.to_string());
+    let try_from = |host: &str, origin: &str, cookie: &str| {
+        served.socket(host, "/websockify", &[("Origin", origin), ("Cookie", cookie)])
+    };
+    assert_eq!(try_from(&host, &origin, &cookie), 101);
+    assert_eq!(try_from(&host, "https://proxy.example", &cookie), 101, "it was named");
+    assert_eq!(try_from("console.example", "https://console.example", &cookie), 101);
+    let forwarded = "localhost:8080";
+    assert_eq!(try_from(forwarded, "http://localhost:8080", &cookie), 101, "by ssh -L");
+
+    for other in [
+        "http://evil.example",
+        "null",
+        "http://127.0.0.1",
+        "http://127.0.0.1:1",
+        "https://evil.example",
+        "http://console.example",
+        "http://proxy.example",
+        &format!("{origin}.evil.example"),
+    ] {
+        assert_eq!(try_from(&host, other, &cookie), 403, "{other}");
+    }
+    for wrong in ["evil.example", "evil.example:6080", "127.0.0.2.evil.example", "192.0.2.1", ""] {
+        assert_eq!(try_from(wrong, &format!("http://{wrong}"), &cookie), 421, "{wrong}");
+    }
+    assert_eq!(try_from(&host, &origin, ""), 403, "nobody that is known");
+    let wrong = format!("vfio-display-{}={}", served.at.port(), "0".repeat(32));
+    assert_eq!(try_from(&host, &origin, &wrong), 403);
+
+    // What is no browser has no cookie, and says no origin; a link lets it in, once.
+    let target = format!("/websockify?token={}", served.token());
+    assert_eq!(served.socket(&host, &target, &[]), 101);
+    assert_eq!(served.socket(&host, &target, &[]), 403, "used");
+    assert_eq!(served.socket(&host, "/websockify", &[]), 403);
+    // And from another page, not even that.
+    let token = served.token();
+    let target = format!("/websockify?token={token}");
+    assert_eq!(served.socket(&host, &target, &[("Origin", "http://evil.example")]), 403);
+    assert_eq!(served.token(), token, "it was not used up by that");
+}
+
+#[test]
+fn a_websocket_of_the_right_kind_and_a_display_that_is_there() {
+    let served = Served::new(Options::default());
+    let (cookie, origin) = (served.cookie(), served.origin());
+    let host = served.at.to_string();
+    let base = [("Cookie", cookie.as_str()), ("Origin", origin.as_str())];
+    let with = |target: &str, more: &[(&str, &str)]| {
+        upgrade(served.at, &host, target, &[&base, more].concat()).0.expect("an answer")
+    };
+    for (offered, chosen) in [
+        (None, None),
+        (Some("binary"), Some("binary")),
+        (Some("base64, binary"), Some("binary")),
+        (Some("rfb.vfio-display, binary"), Some("rfb.vfio-display")),
+    ] {
+        let more: Vec<_> = offered.map(|o| ("Sec-WebSocket-Protocol", o)).into_iter().collect();
+        let answer = with("/websockify", &more);
+        assert_eq!((answer.status, answer.header("Sec-WebSocket-Protocol")), (101, chosen));
+        // The example of RFC 6455, section 1.3.
+        assert_eq!(answer.header("Sec-WebSocket-Accept"), Some("s3pPLMBiTxaQ9kYGzzhZRbK+xOo="));
+    }
+    assert_eq!(with("/websockify", &[("Sec-WebSocket-Protocol", "base64")]).status, 400);
+    assert_eq!(with("/websockify?display=vm1", &[]).status, 101);
+    assert_eq!(with("/websockify?display=vm2", &[]).status, 404);
+    assert_eq!(with("/elsewhere", &[]).status, 404);
+
+    let plain = get(served.at, "/websockify", &base);
+    assert_eq!((plain.status, plain.header("Sec-WebSocket-Version")), (426, Some("13")));
+    let mut old = UPGRADE;
+    old[3].1 = "8";
+    assert_eq!(get(served.at, "/websockify", &[&old[..], &base].concat()).status, 426);
+    let mut keyless = UPGRADE;
+    keyless[2].1 = "short";
+    assert_eq!(get(served.at, "/websockify", &[&keyless[..], &base].concat()).status, 400);
+
+    // Two displays: which one has to be said.
+    let other = Show::new(Size::new(64, 64));
+    served.web.publish("vm2", "The <second>", other.handle.clone());
+    assert_eq!(with("/websockify?display=vm2", &[]).status, 101);
+    assert_eq!(with("/websockify", &[]).status, 404);
+    let list = get(served.at, "/displays.json", &base).body;
+    let list: serde_json::Value = serde_json::from_str(&list).unwrap();
+    assert_eq!((&list[0]["name"], &list[1]["title"]), (&"vm1".into(), &"The <second>".into()));
+    let index = get(served.at, "/", &base).body;
+    assert!(index.contains("id=\"displays\"") && !index.contains("<canvas"));
+    // One that has ended, and one that is withdrawn.
+    drop(other);
+    assert_eq!(with("/websockify?display=vm2", &[]).status, 503);
+    assert!(served.web.withdraw("vm2") && !served.web.withdraw("vm2"));
+    assert_eq!(with("/websockify?display=vm2", &[]).status, 404);
+    assert_eq!(with("/websockify", &[]).status, 101);
+}
+
+#[test]
+fn what_is_not_a_request_for_us_is_refused_by_its_status() {
+    let served = Served::new(Options::default());
+    let host = format!("Host: {}\r\n", served.at);
+    let long = "x".repeat(9000);
+    let many: String = (0..80).map(|n| format!("X-{n}: y\r\n")).collect();
+    for (bytes, status) in [
+        (format!("POST / HTTP/1.1\r\n{host}\r\n"), 405),
+        (format!("HEAD / HTTP/1.1\r\n{host}\r\n"), 405),
+        (format!("OPTIONS * HTTP/1.1\r\n{host}\r\n"), 405),
+        (format!("GET / HTTP/1.0\r\n{host}\r\n"), 505),
+        (format!("GET / HTTP/1.1\r\n{host}{host}\r\n"), 400),
+        ("GET / HTTP/1.1\r\n\r\n".into(), 400),
+        (format!("GET http://x/ HTTP/1.1\r\n{host}\r\n"), 400),
+        (format!("GET / HTTP/1.1\r\n{host}Content-Length: 10\r\n\r\n0123456789"), 400),
+        (format!("GET / HTTP/1.1\r\n{host}Transfer-Encoding: chunked\r\n\r\n0\r\n\r\n"), 400),
+        (format!("GET /{long} HTTP/1.1\r\n{host}\r\n"), 431),
+        (format!("GET / HTTP/1.1\r\n{host}Cookie: {long}\r\n\r\n"), 431),
+        (format!("GET / HTTP/1.1\r\n{host}{many}\r\n"), 431),
+        ("GET / HTTP/1.1\r\nHost: evil.example\r\n\r\n".into(), 421),
+        ("\u{16}\u{3}\u{1}\u{2}\u{0}\u{1}\u{0}".into(), 400),
+        ("RFB 003.008\n".into(), 400),
+    ] {
+        let answer = exchange(served.at, bytes.as_bytes()).expect("an answer");
+        assert_eq!(answer.status, status, "{:?}", bytes.get(..60));
+        assert_eq!(answer.header("Connection"), Some("close"));
+    }
+    assert_eq!(get(served.at, "/style.css", &[]).status, 200);
+}
+
+#[test]
+fn every_answer_holds_the_browser_to_its_page() {
+    let served = Served::new(Options::default());
+    let cookie = served.cookie();
+    for path in ["/", "/style.css", "/main.js", "/displays.json", "/nothing", "/?token=no"] {
+        let answer = get(served.at, path, &[("Cookie", &cookie)]);
+        let policy = answer.header("Content-Security-Policy").unwrap();
+        for rule in ["default-src 'none'", "script-src 'self'", "frame-ancestors 'none'"] {
+            assert!(policy.contains(rule), "{path}: {policy}");
+        }
+        assert!(!policy.contains("unsafe") && !policy.contains('*'), "{policy}");
+        for (name, value) in [
+            ("X-Content-Type-Options", "nosniff"),
+            ("Referrer-Policy", "no-referrer"),
+            ("Cache-Control", "no-store"),
+            ("Cross-Origin-Resource-Policy", "same-origin"),
+        ] {
+            assert_eq!(answer.header(name), Some(value), "{path}");
+        }
+    }
+}
+
+#[test]
+fn a_request_that_does_not_end_has_its_time() {
+    let limits = Limits { request: Duration::from_millis(400), ..Limits::default() };
+    let served = Served::new(Options { limits, ..Options::default() });
+    let silent = connect(served.at);
+    let mut slow = connect(served.at);
+    slow.write_all(b"GET / HTTP/1.1\r\n").unwrap();
+    let start = Instant::now();
+    // A header now and then does not make it longer.
+    let mut alive = true;
+    while alive {
+        std::thread::sleep(Duration::from_millis(50));
+        alive = slow.write_all(b"X: y\r\n").is_ok() && start.elapsed() < Duration::from_secs(10);
+        if start.elapsed() > Duration::from_millis(900) {
+            break;
+        }
+    }
+    for mut stream in [silent, slow] {
+        // What is sent after the end may have reset it before the answer was read.
+        if let Some(answer) = read(&mut stream) {
+            assert_eq!(answer.status, 408);
+        }
+    }
+    assert_eq!(get(served.at, "/style.css", &[]).status, 200);
+}
+
+#[test]
+fn who_stays_after_its_answer_is_let_go() {
+    let limits = Limits { linger: Duration::from_millis(200), ..Limits::default() };
+    let served = Served::new(Options { limits, ..Options::default() });
+    let mut streams: Vec<_> = (0..20).map(|_| connect(served.at)).collect();
+    for stream in &mut streams {
+        stream.write_all(request("localhost", "/style.css", &[]).as_bytes()).unwrap();
+    }
+    // It reads nothing, and goes on talking.
+    for stream in &mut streams {
+        wait_for("the end", || stream.write_all(b"and another thing\r\n").is_err().then_some(()));
+    }
+}
+
+#[test]
+fn a_thousand_connections_keep_nobody_out() {
+    let served = Served::new(Options::default());
+    let cookie = served.cookie();
+    let mut streams: Vec<TcpStream> = Vec::new();
+    for n in 0..1000 {
+        let mut stream = connect(served.at);
+        if n % 2 == 0 {
+            stream.write_all(b"GET / HTTP/1.1\r\nHo").unwrap();
+        }
+        streams.push(stream);
+        if n % 250 == 249 {
+            let page = get(served.at, "/", &[("Cookie", &cookie)]);
+            assert_eq!(page.status, 200, "after {n}");
+        }
+    }
+    // At most so many are still open on the server's side; the others have ended.
+    let open = wait_for("most have ended", || {
+        let open = streams.iter().filter(|stream| is_open(stream)).count();
+        (open <= Limits::default().connections).then_some(open)
+    });
+    println!("{open} of 1000 are open");
+    assert!(open > 0);
+    // And who looks, looks on.
+    let origin = served.origin();
+    let headers = [("Cookie", cookie.as_str()), ("Origin", origin.as_str())];
+    assert_eq!(served.socket(&served.at.to_string(), "/websockify", &headers), 101);
+    assert_eq!(served.show.handle.viewers(), 0);
+}
+
+fn is_open(stream: &TcpStream) -> bool {
+    stream.set_nonblocking(true).unwrap();
+    match stream.peek(&mut [0]) {
+        Err(error) => error.kind() == ErrorKind::WouldBlock,
+        Ok(length) => length > 0,
+    }
+}
+
+#[test]
+fn only_loopback_is_listened_on_unless_more_was_allowed() {
+    let web = WebServer::start(Options::default()).unwrap();
+    for at in ["0.0.0.0:0", "[::]:0", "192.0.2.1:0"] {
+        let error = web.listen_tcp(at.parse().unwrap()).unwrap_err().to_string();
+        assert!(error.contains("only loopback is served"), "{error}");
+    }
+    assert!(web.link().is_none());
+    let web = WebServer::start(Options { remote: true, ..Options::default() }).unwrap();
+    let at = web.listen_tcp("0.0.0.0:0".parse().unwrap()).unwrap();
+    let local = SocketAddr::from(([127, 0, 0, 1], at.port()));
+    assert_eq!(get(local, "/style.css", &[]).status, 200);
+}
+
+/// A password that is "right", and a moment to think for who does not know it.
+struct Password;
+
+impl Gate for Password {
+    fn challenge(&self) -> String {
+        "Basic realm=\"screen\"".into()
+    }
+
+    fn admit(&self, peer: SocketAddr, authorization: &str) -> Admission {
+        assert!(peer.ip().is_loopback());
+        if authorization == "Basic cmlnaHQ=" {
+            Admission::Granted
+        } else {
+            Admission::Refused { delay: Duration::from_millis(300) }
+        }
+    }
+}
+
+#[test]
+fn another_gate_asks_delays_and_lets_in() {
+    let metrics: vfio_display_web::Metrics = Arc::new(|| "looks 7\n".into());
+    let served = Served::new(Options {
+        gate: Some(Arc::new(Password)),
+        metrics: Some(metrics),
+        ..Options::default()
+    });
+    let asked = get(served.at, "/", &[]);
+    assert_eq!(asked.status, 401);
+    assert_eq!(asked.header("WWW-Authenticate"), Some("Basic realm=\"screen\""));
+    let start = Instant::now();
+    let wrong = [("Authorization", "Basic d3Jvbmc=")];
+    assert_eq!(get(served.at, "/metrics", &wrong).status, 401);
+    assert!(start.elapsed() >= Duration::from_millis(300), "{:?}", start.elapsed());
+    let metrics = get(served.at, "/metrics", &[("Authorization", "Basic cmlnaHQ=")]);
+    assert_eq!((metrics.status, metrics.body.as_str()), (200, "looks 7\n"));
+    assert_eq!(metrics.header("Content-Type"), Some("text/plain; version=0.0.4; charset=utf-8"));
+    let cookie = metrics.cookie().unwrap();
+    assert_eq!(get(served.at, "/", &[("Cookie", &cookie)]).status, 200);
+    // A link still does.
+    assert_eq!(get(served.at, &format!("/?token={}", served.token()), &[]).status, 303);
+}
+
+#[test]
+fn under_tls_cookies_stay_there() {
+    let served = Served::new(Options { secure: true, ..Options::default() });
+    let link = served.web.link().unwrap();
+    assert!(link.starts_with("https://"), "{link}");
+    let answer = get(served.at, &format!("/?token={}", served.token()), &[]);
+    let cookie = answer.header("Set-Cookie").unwrap();
+    assert!(cookie.starts_with("__Host-") && cookie.ends_with("; Secure"), "{cookie}");
+    let pair = answer.cookie().unwrap();
+    let origin = served.origin();
+    let headers = [("Cookie", pair.as_str()), ("Origin", origin.as_str())];
+    assert_eq!(served.socket(&served.at.to_string(), "/websockify", &headers), 403, "http");
+}
