@@ -5,7 +5,7 @@ use std::fmt;
 use std::io;
 use std::net::SocketAddr;
 use std::path::Path;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 
@@ -115,6 +115,7 @@ impl VncServer {
             woken: AtomicBool::new(false),
             stop: AtomicBool::new(false),
             viewers: AtomicUsize::new(0),
+            sent: AtomicU64::new(0),
             draws_cursor: AtomicBool::new(true),
             back,
             options,
@@ -166,6 +167,11 @@ impl VncServer {
     /// How many are looking now.
     pub fn viewers(&self) -> usize {
         self.shared.viewers.load(Ordering::Acquire)
+    }
+
+    /// Bytes that viewers took so far, those that are gone included.
+    pub fn sent(&self) -> u64 {
+        self.shared.sent.load(Ordering::Relaxed)
     }
 }
 
