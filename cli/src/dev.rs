@@ -6,6 +6,7 @@ use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
+use rustix::event::PollFlags;
 use tracing::{info, warn};
 use vfio_display::device::GfxDevice;
 use vfio_display::geometry::Size;
@@ -39,10 +40,16 @@ pub(crate) enum Dev {
 pub(crate) struct OpenDevice {
     pub(crate) gfx: Box<dyn GfxDevice>,
     pub(crate) driver: Option<String>,
-    /// Readable once the process that the device is borrowed from has exited.
-    pub(crate) exited: Option<OwnedFd>,
+    /// What tells that there is no device any more, where something does.
+    pub(crate) end: Option<End>,
     /// The device's other side, where it is a mock.
     pub(crate) mock: Option<Mock>,
+}
+
+/// An fd, and what `poll(2)` says of it once the device's process has exited or let go.
+pub(crate) struct End {
+    pub(crate) fd: OwnedFd,
+    pub(crate) flags: PollFlags,
 }
 
 impl Device {
@@ -84,7 +91,8 @@ impl Device {
             Reached::Opened(_) => None,
         };
         let exited = exited.transpose().map_err(|e| Failure::new(Status::Failed, e))?;
-        Ok(OpenDevice { gfx: Box::new(reached), driver, exited, mock: None })
+        let end = exited.map(|fd| End { fd, flags: PollFlags::IN });
+        Ok(OpenDevice { gfx: Box::new(reached), driver, end, mock: None })
     }
 }
 
@@ -98,7 +106,7 @@ fn open_mock(personality: Personality, size: Size) -> Result<OpenDevice, Failure
     Ok(OpenDevice {
         gfx: Box::new(mock.clone()),
         driver: Some(format!("mock of {personality}")),
-        exited: None,
+        end: None,
         mock: Some(mock),
     })
 }
@@ -114,10 +122,11 @@ fn attach(path: &Path) -> Result<OpenDevice, Failure> {
         }
         failure
     })?;
+    let end = Some(End { fd: device.connection()?, flags: PollFlags::RDHUP });
     Ok(OpenDevice {
         gfx: Box::new(device),
         driver: Some("vfio-user server".into()),
-        exited: None,
+        end,
         mock: None,
     })
 }

@@ -14,6 +14,7 @@ use vfio_display_vnc::{ListenError, VncServer};
 use super::back::Back;
 use super::failed;
 use crate::args::{Address, Serve};
+use crate::dev::Dev;
 use crate::exit::{Failure, Status};
 
 /// VNC's own port, and how many after it are tried where none is asked for by name.
@@ -30,16 +31,17 @@ pub(super) struct Servers {
 }
 
 /// Where viewers find them.
-#[derive(Default)]
+#[derive(Debug, Default)]
 pub(super) struct Told {
+    dev: String,
     vnc: Option<String>,
     dbus: Option<String>,
     dbus_p2p: Option<String>,
 }
 
 impl Told {
-    pub(super) fn json(&self, dev: &str) -> Value {
-        let mut told = json!({ "device": dev });
+    pub(super) fn json(&self) -> Value {
+        let mut told = json!({ "device": self.dev });
         for (name, at) in [("vnc", &self.vnc), ("dbus", &self.dbus), ("dbus_p2p", &self.dbus_p2p)] {
             if let Some(at) = at {
                 told[name] = json!(at);
@@ -51,7 +53,7 @@ impl Told {
 
 impl fmt::Display for Told {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { vnc, dbus, dbus_p2p } = self;
+        let Self { vnc, dbus, dbus_p2p, .. } = self;
         let dbus = [dbus, dbus_p2p].into_iter().flatten().map(|at| format!("dbus {at}"));
         let lines: Vec<String> = vnc.clone().into_iter().chain(dbus).collect();
         f.write_str(&lines.join("\n"))
@@ -59,8 +61,8 @@ impl fmt::Display for Told {
 }
 
 /// Starts what is asked for: VNC if nothing is.
-pub(super) fn start(args: &Serve, dev: &str, back: &Arc<Back>) -> Result<(Servers, Told), Failure> {
-    let mut told = Told::default();
+pub(super) fn start(args: &Serve, dev: &Dev, back: &Arc<Back>) -> Result<(Servers, Told), Failure> {
+    let mut told = Told { dev: dev.to_string(), ..Told::default() };
     let by_dbus = args.dbus.is_some() || args.dbus_p2p.is_some();
     let dbus = if by_dbus { Some(start_dbus(args, dev, back, &mut told)?) } else { None };
     let by_vnc = args.vnc.is_some() || !by_dbus;
@@ -70,12 +72,12 @@ pub(super) fn start(args: &Serve, dev: &str, back: &Arc<Back>) -> Result<(Server
 
 fn start_vnc(
     args: &Serve,
-    dev: &str,
+    dev: &Dev,
     back: &Arc<Back>,
     told: &mut Told,
 ) -> Result<VncServer, Failure> {
     let options = vfio_display_vnc::Options {
-        name: dev.into(),
+        name: dev.to_string().into(),
         view_only: args.view_only,
         resize: args.resize,
         on_notice: Some(Arc::new(|notice| info!("{notice:?}"))),
@@ -89,19 +91,19 @@ fn start_vnc(
 
 fn start_dbus(
     args: &Serve,
-    dev: &str,
+    dev: &Dev,
     back: &Arc<Back>,
     told: &mut Told,
 ) -> Result<DbusServer, Failure> {
     let mut options = vfio_display_dbus::Options {
-        name: dev.into(),
+        name: dev.to_string().into(),
         view_only: args.view_only,
         resize: args.resize,
         dma_buf: args.dma_buf,
         on_notice: Some(Arc::new(|notice| info!("{notice:?}"))),
         ..Default::default()
     };
-    if let Some(uuid) = args.device.dev.uuid() {
+    if let Some(uuid) = dev.uuid() {
         options.uuid = uuid;
     }
     let server = DbusServer::start(options, Back::of_server(back, 1))

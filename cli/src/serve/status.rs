@@ -28,8 +28,17 @@ pub(super) struct Status {
 
 impl Status {
     pub(super) fn new() -> Self {
+        Self::on(io::stderr().is_terminal())
+    }
+
+    /// For one display among many, whose lines would be in each other's way.
+    pub(super) fn none() -> Self {
+        Self::on(false)
+    }
+
+    fn on(terminal: bool) -> Self {
         Self {
-            terminal: io::stderr().is_terminal(),
+            terminal,
             since: None,
             looks: 0,
             frames: 0,
