@@ -210,21 +210,21 @@ pub(crate) struct All {
 
     /// Where the sockets are made, one NAME.vnc for each display [$RUNTIME_DIRECTORY, or
     /// /run/vfio-display]
-    #[arg(long, value_name = "DIR", requires = "all")]
+    #[arg(long, value_name = "DIR", conflicts_with = "dev")]
     pub(crate) dir: Option<PathBuf>,
 
     /// Serve the devices of vfio-user servers as well: each NAME.sock in this directory is one
-    #[arg(long, value_name = "DIR", requires = "all")]
+    #[arg(long, value_name = "DIR", conflicts_with = "dev")]
     pub(crate) vfio_user_dir: Option<PathBuf>,
 
     /// Displays that are served at once; more are left out
-    #[arg(long, value_name = "N", requires = "all", default_value_t = 256)]
+    #[arg(long, value_name = "N", conflicts_with = "dev", default_value_t = 256)]
     #[arg(value_parser = clap::value_parser!(u32).range(1..=4096))]
     pub(crate) most: u32,
 
     /// Look for VMMs this often even where nothing told of one, as long as devices are there for
     /// them: a VMM with a /dev of its own opens them unseen. 0 for never
-    #[arg(long, value_name = "SECONDS", requires = "all", default_value = "30")]
+    #[arg(long, value_name = "SECONDS", conflicts_with = "dev", default_value = "30")]
     #[arg(value_parser = seconds)]
     pub(crate) rescan: Duration,
 }
