@@ -17,7 +17,7 @@ const CAPABILITIES: &str = "+sys_ptrace,+dac_read_search";
 
 #[test]
 #[ignore = "needs the testbed: cargo xtask test"]
-fn guests_are_served_from_when_they_start_until_they_are_killed() {
+fn a_guest_appears_and_goes_when_it_is_killed() {
     load_mbochs(true);
     let mut all = All::start(&EVENTS);
     let base = all.at_rest();
@@ -58,7 +58,7 @@ fn guests_are_served_from_when_they_start_until_they_are_killed() {
 /// A process that closes its device and lives on: this one.
 #[test]
 #[ignore = "needs the testbed: cargo xtask test"]
-fn a_device_that_its_vmm_lets_go_of_is_let_go_of() {
+fn a_device_appears_and_goes_when_its_vmm_lets_go() {
     load_mbochs(true);
     let mut all = All::start(&EVENTS);
     let mdev = Mdev::create("mbochs-small");
@@ -75,7 +75,7 @@ fn a_device_that_its_vmm_lets_go_of_is_let_go_of() {
 /// As libvirt starts them: the device file that it opens is not the one that is watched.
 #[test]
 #[ignore = "needs the testbed: cargo xtask test"]
-fn a_vmm_with_a_dev_of_its_own_is_found_by_looking() {
+fn a_vmm_with_a_dev_of_its_own_appears_by_looking() {
     const OWN_DEV: &str = "d=$(mktemp -d) && mount -t tmpfs none $d && cp -a /dev/vfio/. $d && \
         mount --bind $d /dev/vfio && exec \"$@\"";
     load_mbochs(true);
@@ -101,7 +101,7 @@ fn a_vmm_with_a_dev_of_its_own_is_found_by_looking() {
 /// What the unit in contrib/systemd gives the service is enough.
 #[test]
 #[ignore = "needs the testbed: cargo xtask test"]
-fn it_takes_two_capabilities_and_no_root() {
+fn a_display_appears_with_two_capabilities_and_no_root() {
     load_mbochs(true);
     let user = NOBODY.to_string();
     let mut setpriv = Command::new("setpriv");

@@ -186,14 +186,25 @@ impl All {
         }
     }
 
-    pub(crate) fn signal(&self, signal: Signal) {
-        let pid = Pid::from_raw(self.pid().cast_signed()).expect("a process id");
-        kill_process(pid, signal).expect("it runs");
-    }
-
     /// Ends it as a service manager does; answers with its status and what it said.
     pub(crate) fn stop(&mut self) -> (ExitStatus, String) {
-        self.signal(Signal::TERM);
+        self.stop_processes(&[self.pid()])
+    }
+
+    /// The same where another program runs it, which takes no such word.
+    pub(crate) fn stop_children(&mut self) -> (ExitStatus, String) {
+        let pid = self.pid();
+        let children = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children"));
+        let children = children.expect("it runs");
+        let children = children.split_whitespace().map(|pid| pid.parse().expect("a number"));
+        self.stop_processes(&children.collect::<Vec<_>>())
+    }
+
+    fn stop_processes(&mut self, pids: &[u32]) -> (ExitStatus, String) {
+        for pid in pids {
+            let pid = Pid::from_raw(pid.cast_signed()).expect("a process id");
+            kill_process(pid, Signal::TERM).expect("it runs");
+        }
         let child = &mut self.child;
         let ask = || child.try_wait().expect("a child of ours");
         let status = wait_for("the command's end", Duration::from_secs(20), ask);
