@@ -95,6 +95,16 @@ impl VfioUser {
         Ok(Self { link: Mutex::new(link) })
     }
 
+    /// The connection as an fd of its own, which hangs up (`POLLRDHUP`) when the server closes it:
+    /// for an event loop, which reads nothing from it. While it is open, so is the connection.
+    ///
+    /// # Errors
+    ///
+    /// Why there is no connection any more.
+    pub fn connection(&self) -> Result<OwnedFd> {
+        self.link().duplicate()
+    }
+
     /// Resets the device.
     ///
     /// # Errors

@@ -94,7 +94,7 @@ pub(crate) struct Shot {
 }
 
 /// Show a display to people, as it moves: in a browser, by VNC, or by QEMU's D-Bus display
-#[derive(Debug, Args)]
+#[derive(Clone, Debug, Args)]
 #[command(after_help = "\
 Examples:
   vfio-display serve mock                              a moving test card; type, and it shows
@@ -104,10 +104,14 @@ Examples:
   vfio-display serve pid:4711 --user nobody            no root any more once the device is open
   vfio-display serve pid:4711 --web=127.0.0.1:8080     in a browser alone, by the link it prints
   vfio-display serve pid:4711 --dbus                   to clients of `qemu -display dbus`: RDP, GTK
-  vfio-display serve mock --record - | ffmpeg -f rawvideo -pix_fmt bgr0 -s 1024x768 -r 60 -i - a.mp4")]
+  vfio-display serve mock --record - | ffmpeg -f rawvideo -pix_fmt bgr0 -s 1024x768 -r 60 -i - a.mp4
+  vfio-display serve --all                             every display of every VMM, a socket each")]
 pub(crate) struct Serve {
     #[command(flatten)]
-    pub(crate) device: Device,
+    pub(crate) device: OneDevice,
+
+    #[command(flatten)]
+    pub(crate) all: All,
 
     /// Where viewers connect: an address of this machine, or unix:PATH [127.0.0.1:5900, or the
     /// next port that is free]
@@ -229,8 +233,53 @@ impl FromStr for Address {
     }
 }
 
+/// Every display of this host, in place of one.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct All {
+    /// Serve every display of every VMM on this host, as they come and go, each at a socket of its
+    /// own; in place of DEV
+    #[arg(long, conflicts_with_all = [
+        "vnc", "dbus", "dbus_p2p", "dma_buf", "record", "reattach"
+    ])]
+    pub(crate) all: bool,
+
+    /// Where the sockets are made, one NAME.vnc for each display [$RUNTIME_DIRECTORY, or
+    /// /run/vfio-display]
+    #[arg(long, value_name = "DIR", conflicts_with = "dev")]
+    pub(crate) dir: Option<PathBuf>,
+
+    /// Serve the devices of vfio-user servers as well: each NAME.sock in this directory is one
+    #[arg(long, value_name = "DIR", conflicts_with = "dev")]
+    pub(crate) vfio_user_dir: Option<PathBuf>,
+
+    /// Displays that are served at once; more are left out
+    #[arg(long, value_name = "N", conflicts_with = "dev", default_value_t = 256)]
+    #[arg(value_parser = clap::value_parser!(u32).range(1..=4096))]
+    pub(crate) most: u32,
+
+    /// Look for VMMs this often even where nothing told of one, as long as devices are there for
+    /// them: a VMM with a /dev of its own opens them unseen. 0 for never
+    #[arg(long, value_name = "SECONDS", conflicts_with = "dev", default_value = "30")]
+    #[arg(value_parser = seconds)]
+    pub(crate) rescan: Duration,
+}
+
+/// The device of a `serve`, which needs none where it has all.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct OneDevice {
+    /// The device: an mdev's UUID, a PCI address, the sysfs path of either, pid:PID[/N] for the
+    /// N-th display of a running VMM, vfio-user:PATH for the socket of a vfio-user server, or
+    /// mock[:PERSONALITY][:WxH]
+    #[arg(value_name = "DEV", required_unless_present = "all", conflicts_with = "all")]
+    pub(crate) dev: Option<Dev>,
+
+    /// Read a display that its VMM shows itself, even where the driver is known to break
+    #[arg(long)]
+    pub(crate) force: bool,
+}
+
 /// The device, and how careful to be with it.
-#[derive(Debug, Args)]
+#[derive(Clone, Debug, Args)]
 pub(crate) struct Device {
     /// The device: an mdev's UUID, a PCI address, the sysfs path of either, pid:PID[/N] for the
     /// N-th display of a running VMM, vfio-user:PATH for the socket of a vfio-user server, or

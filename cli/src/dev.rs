@@ -6,6 +6,7 @@ use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
+use rustix::event::PollFlags;
 use tracing::{info, warn};
 use vfio_display::device::GfxDevice;
 use vfio_display::geometry::Size;
@@ -41,10 +42,16 @@ pub(crate) struct OpenDevice {
     pub(crate) driver: Option<String>,
     /// The driver breaks where others hold the device's dma-bufs, so exports look for those.
     pub(crate) driver_breaks: bool,
-    /// Readable once the process that the device is borrowed from has exited.
-    pub(crate) exited: Option<OwnedFd>,
+    /// What tells that there is no device any more, where something does.
+    pub(crate) end: Option<End>,
     /// The device's other side, where it is a mock.
     pub(crate) mock: Option<Mock>,
+}
+
+/// An fd, and what `poll(2)` says of it once the device's process has exited or let go.
+pub(crate) struct End {
+    pub(crate) fd: OwnedFd,
+    pub(crate) flags: PollFlags,
 }
 
 impl Device {
@@ -86,8 +93,9 @@ impl Device {
             Reached::Opened(_) => None,
         };
         let exited = exited.transpose().map_err(|e| Failure::new(Status::Failed, e))?;
+        let end = exited.map(|fd| End { fd, flags: PollFlags::IN });
         let driver_breaks = reached.driver_breaks();
-        Ok(OpenDevice { gfx: Box::new(reached), driver, driver_breaks, exited, mock: None })
+        Ok(OpenDevice { gfx: Box::new(reached), driver, driver_breaks, end, mock: None })
     }
 }
 
@@ -102,7 +110,7 @@ fn open_mock(personality: Personality, size: Size) -> Result<OpenDevice, Failure
         gfx: Box::new(mock.clone()),
         driver: Some(format!("mock of {personality}")),
         driver_breaks: false,
-        exited: None,
+        end: None,
         mock: Some(mock),
     })
 }
@@ -118,11 +126,12 @@ fn attach(path: &Path) -> Result<OpenDevice, Failure> {
         }
         failure
     })?;
+    let end = Some(End { fd: device.connection()?, flags: PollFlags::RDHUP });
     Ok(OpenDevice {
         gfx: Box::new(device),
         driver: Some("vfio-user server".into()),
         driver_breaks: false,
-        exited: None,
+        end,
         mock: None,
     })
 }

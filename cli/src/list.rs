@@ -78,7 +78,7 @@ fn as_text(found: &Found) -> String {
 }
 
 /// Names what may not be looked at, on standard error.
-fn warn_of_unseen(unseen: &[Unseen]) {
+pub(crate) fn warn_of_unseen(unseen: &[Unseen]) {
     if unseen.is_empty() {
         return;
     }

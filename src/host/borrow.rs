@@ -31,7 +31,7 @@ pub struct VmmDisplay {
     pub fd: i32,
     /// The kinds of plane that it has.
     pub kinds: Vec<PlaneKind>,
-    /// The device in sysfs, where the kernel tells.
+    /// The device in sysfs, where the kernel tells or only one can be meant.
     pub device: Option<PathBuf>,
 }
 

@@ -2,7 +2,7 @@
 //! The displays of another process: which of its fds are devices, and which of those answer.
 
 use std::os::fd::{AsFd, AsRawFd as _, BorrowedFd, OwnedFd};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::{Errno as Raw, retry_on_intr};
@@ -61,7 +61,7 @@ impl Host {
                         n: u32::try_from(found.len()).unwrap_or(u32::MAX),
                         fd: theirs.fd,
                         kinds,
-                        device: theirs.device.clone(),
+                        device: self.device_of(fds, theirs),
                     };
                     found.push((display, device));
                 }
@@ -113,16 +113,13 @@ impl Host {
         }
     }
 
-    /// The driver of a borrowed device, where only one device can be meant.
-    pub(super) fn driver_of(&self, fds: &Fds, fd: i32) -> Option<String> {
-        let theirs = fds.devices.iter().find(|theirs| theirs.fd == fd)?;
+    /// Where a device of a process is in sysfs: as the kernel tells, or where only one can be meant.
+    fn device_of(&self, fds: &Fds, theirs: &DeviceFd) -> Option<PathBuf> {
         if let Some(path) = &theirs.device {
-            let path = path.strip_prefix("/sys").unwrap_or(path);
-            return link_name(&self.sys(path).join("driver"));
+            return Some(self.sys(path.strip_prefix("/sys").unwrap_or(path)));
         }
         if let Some(cdev) = &theirs.cdev {
-            let device = self.sys("class/vfio-dev").join(cdev).join("device");
-            return link_name(&device.join("driver"));
+            return self.sys("class/vfio-dev").join(cdev).join("device").canonicalize().ok();
         }
         let [group] = Vec::from_iter(&fds.groups)[..] else {
             return None;
@@ -132,7 +129,13 @@ impl Host {
         let [device] = &names(&devices).ok()?[..] else {
             return None;
         };
-        link_name(&devices.join(device).join("driver"))
+        devices.join(device).canonicalize().ok()
+    }
+
+    /// The driver of a borrowed device, where it is known which one that is.
+    pub(super) fn driver_of(&self, fds: &Fds, fd: i32) -> Option<String> {
+        let theirs = fds.devices.iter().find(|theirs| theirs.fd == fd)?;
+        link_name(&self.device_of(fds, theirs)?.join("driver"))
     }
 }
 

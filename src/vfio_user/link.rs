@@ -91,6 +91,11 @@ impl Link {
         Ok(link)
     }
 
+    /// The socket once more.
+    pub(super) fn duplicate(&self) -> Result<OwnedFd> {
+        self.socket.as_ref().map_err(Error::clone)?.duplicate()
+    }
+
     /// Bytes that go in one read or write.
     pub(super) const fn max_data(&self) -> usize {
         self.max_data

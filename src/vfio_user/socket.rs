@@ -79,6 +79,12 @@ impl Socket {
         }
     }
 
+    /// Another fd of it.
+    pub(super) fn duplicate(&self) -> Result<OwnedFd> {
+        let fd = rustix::io::fcntl_dupfd_cloexec(&self.fd, 0);
+        fd.map_err(|errno| Error::Gone(Gone::Broken { errno: errno.into() }))
+    }
+
     /// Sends all of `parts`, and `fd` with their first byte.
     pub(super) fn send(
         &self,

@@ -55,6 +55,8 @@ const PEERS: &[&str] = &[
     "qemu-system-x86",
     "seabios",
     "strace",
+    // systemd-analyze
+    "systemd",
     "tigervnc-viewer",
     "valgrind",
     "xdotool",

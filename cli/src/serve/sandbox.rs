@@ -19,7 +19,7 @@ use std::path::PathBuf;
 use tracing::info;
 use vfio_display::host::Target;
 
-use crate::args::{Address, Serve};
+use crate::args::{Address, Device, Serve};
 use crate::dev::{Dev, OpenDevice};
 use crate::exit::Failure;
 
@@ -63,8 +63,8 @@ pub(super) struct Needs {
 }
 
 impl Needs {
-    pub(super) fn new(args: &Serve, device: &OpenDevice) -> Self {
-        let (at, again) = match &args.device.dev {
+    pub(super) fn new(args: &Serve, device: &Device, open: &OpenDevice) -> Self {
+        let (at, again) = match &device.dev {
             Dev::Mock { .. } => (Where::Mock, None),
             Dev::VfioUser(_) => (Where::Process, Some(Again::Process)),
             Dev::Host(Target::Device(_)) => (Where::Host, Some(Again::Device)),
@@ -76,7 +76,7 @@ impl Needs {
         });
         Self {
             device: at,
-            holders: device.driver_breaks && !args.device.force,
+            holders: open.driver_breaks && !device.force,
             again: again.filter(|_| args.reattach),
             record: args.record.clone().filter(|path| path.as_os_str() != "-"),
             sockets: vnc.into_iter().chain(args.dbus_p2p.clone()).collect(),

@@ -15,6 +15,7 @@ use vfio_display_web::WebServer;
 use super::back::Back;
 use super::failed;
 use crate::args::{Address, Serve};
+use crate::dev::Dev;
 use crate::exit::{Failure, Status};
 use crate::output::{clear_line, say};
 
@@ -36,8 +37,9 @@ pub(super) struct Servers {
 }
 
 /// Where viewers find them.
-#[derive(Default)]
+#[derive(Debug, Default)]
 pub(super) struct Told {
+    dev: String,
     vnc: Option<String>,
     web: Option<String>,
     dbus: Option<String>,
@@ -45,9 +47,9 @@ pub(super) struct Told {
 }
 
 impl Told {
-    pub(super) fn json(&self, dev: &str) -> Value {
+    pub(super) fn json(&self) -> Value {
+        let Self { dev, vnc, web, dbus, dbus_p2p } = self;
         let mut told = json!({ "device": dev });
-        let Self { vnc, web, dbus, dbus_p2p } = self;
         for (name, at) in [("vnc", vnc), ("web", web), ("dbus", dbus), ("dbus_p2p", dbus_p2p)] {
             if let Some(at) = at {
                 told[name] = json!(at);
@@ -59,7 +61,7 @@ impl Told {
 
 impl fmt::Display for Told {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { vnc, web, dbus, dbus_p2p } = self;
+        let Self { vnc, web, dbus, dbus_p2p, .. } = self;
         let by_tcp = [vnc, web].into_iter().flatten().cloned();
         let dbus = [dbus, dbus_p2p].into_iter().flatten().map(|at| format!("dbus {at}"));
         let lines: Vec<String> = by_tcp.chain(dbus).collect();
@@ -71,11 +73,11 @@ impl fmt::Display for Told {
 /// the page are printed as `json` says.
 pub(super) fn start(
     args: &Serve,
-    dev: &str,
+    dev: &Dev,
     back: &Arc<Back>,
     json: bool,
 ) -> Result<(Servers, Told), Failure> {
-    let mut told = Told::default();
+    let mut told = Told { dev: dev.to_string(), ..Told::default() };
     let by_dbus = args.dbus.is_some() || args.dbus_p2p.is_some();
     let default = !by_dbus && args.vnc.is_none() && args.web.is_none();
     let dbus = if by_dbus { Some(start_dbus(args, dev, back, &mut told)?) } else { None };
@@ -91,9 +93,9 @@ pub(super) fn start(
     Ok((Servers { vnc, dbus, _web: web }, told))
 }
 
-fn start_vnc(args: &Serve, dev: &str, back: &Arc<Back>) -> Result<VncServer, Failure> {
+fn start_vnc(args: &Serve, dev: &Dev, back: &Arc<Back>) -> Result<VncServer, Failure> {
     let options = vfio_display_vnc::Options {
-        name: dev.into(),
+        name: dev.to_string().into(),
         view_only: args.view_only,
         resize: args.resize,
         on_notice: Some(Arc::new(|notice| info!("{notice:?}"))),
@@ -106,7 +108,7 @@ fn start_vnc(args: &Serve, dev: &str, back: &Arc<Back>) -> Result<VncServer, Fai
 /// Starts the page of what a VNC server shows. A link is good once: the next is printed then.
 fn start_web(
     args: &Serve,
-    dev: &str,
+    dev: &Dev,
     vnc: &VncServer,
     json: bool,
     told: &mut Told,
@@ -133,26 +135,27 @@ fn start_web(
         Some(at) => server.listen_tcp(at)?,
         None => first_free(WEB_PORT, |at| server.listen_tcp(at))?,
     };
-    server.publish(dev, dev, vnc.handle());
+    let name = dev.to_string();
+    server.publish(&name, &name, vnc.handle());
     told.web = server.link();
     Ok(server)
 }
 
 fn start_dbus(
     args: &Serve,
-    dev: &str,
+    dev: &Dev,
     back: &Arc<Back>,
     told: &mut Told,
 ) -> Result<DbusServer, Failure> {
     let mut options = vfio_display_dbus::Options {
-        name: dev.into(),
+        name: dev.to_string().into(),
         view_only: args.view_only,
         resize: args.resize,
         dma_buf: args.dma_buf,
         on_notice: Some(Arc::new(|notice| info!("{notice:?}"))),
         ..Default::default()
     };
-    if let Some(uuid) = args.device.dev.uuid() {
+    if let Some(uuid) = dev.uuid() {
         options.uuid = uuid;
     }
     let server = DbusServer::start(options, Back::of_server(back, 1))

@@ -6,6 +6,7 @@ use std::time::Instant;
 
 use vfio_display::sink::{Sink, SinkError, Takes};
 use vfio_display::{Cursor, DmabufFrame, Frame};
+use vfio_display_vnc::VncServer;
 
 use super::record::Recorder;
 use super::servers::Servers;
@@ -24,6 +25,11 @@ pub(super) struct Sinks {
 impl Sinks {
     pub(super) fn new(servers: Servers, recorder: Option<Recorder>) -> Self {
         Self { servers, recorder, draw_cursor: Cell::new(false), damaged: 0 }
+    }
+
+    /// Bytes that VNC viewers took.
+    pub(super) fn sent(&self) -> u64 {
+        self.servers.vnc.as_ref().map_or(0, VncServer::sent)
     }
 
     /// Time passes, also for a recording.

@@ -28,15 +28,16 @@ pub(super) struct Status {
 
 impl Status {
     pub(super) fn new() -> Self {
-        Self {
-            terminal: io::stderr().is_terminal(),
-            since: None,
-            looks: 0,
-            frames: 0,
-            damaged: 0,
-            before: 0,
-            off: false,
-        }
+        Self::on(io::stderr().is_terminal())
+    }
+
+    /// For one display among many, whose lines would be in each other's way.
+    pub(super) fn none() -> Self {
+        Self::on(false)
+    }
+
+    fn on(terminal: bool) -> Self {
+        Self { terminal, since: None, looks: 0, frames: 0, damaged: 0, before: 0, off: false }
     }
 
     /// A look was made.

@@ -16,20 +16,28 @@ use super::wait_for;
 #[derive(Debug)]
 pub(crate) struct MockDevice {
     child: Child,
-    dir: TempDir,
+    socket: PathBuf,
+    /// Where the socket is, if that is its own.
+    dir: Option<TempDir>,
 }
 
 impl MockDevice {
     /// Starts it, and waits until it listens.
     pub(crate) fn start(args: &[&str]) -> Self {
         let dir = tempfile::tempdir().expect("a directory");
-        let child = spawn(dir.path().join("socket"), args);
-        Self { child, dir }
+        let mut device = Self::at(dir.path().join("socket"), args);
+        device.dir = Some(dir);
+        device
+    }
+
+    /// As [`start`](Self::start), with its socket at a path.
+    pub(crate) fn at(socket: PathBuf, args: &[&str]) -> Self {
+        Self { child: spawn(socket.clone(), args), socket, dir: None }
     }
 
     /// Its socket.
     pub(crate) fn socket(&self) -> PathBuf {
-        self.dir.path().join("socket")
+        self.socket.clone()
     }
 
     /// Its name as a device.
@@ -53,10 +61,14 @@ impl MockDevice {
         self.child = spawn(self.socket(), args);
     }
 
+    pub(crate) fn signal(&self, signal: Signal) {
+        let pid = Pid::from_raw(self.child.id().cast_signed()).expect("a process id");
+        kill_process(pid, signal).expect("it runs");
+    }
+
     /// Ends it as a service manager does.
     pub(crate) fn stop(&mut self) -> ExitStatus {
-        let pid = Pid::from_raw(self.child.id().cast_signed()).expect("a process id");
-        kill_process(pid, Signal::TERM).expect("it runs");
+        self.signal(Signal::TERM);
         let ask = || self.child.try_wait().expect("a child of ours");
         wait_for("the device's end", Duration::from_secs(10), ask)
     }

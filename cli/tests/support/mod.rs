@@ -3,6 +3,7 @@
 //! draws, in a VMM that is none of ours.
 #![allow(dead_code, unused_imports, reason = "each test target uses its own part of it")]
 
+mod all;
 mod guest;
 mod mdev;
 mod mock_device;
@@ -20,6 +21,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
+pub(crate) use all::{All, serve_all};
 pub(crate) use guest::{Framebuffer, Guest, vmm_without_guest};
 pub(crate) use mdev::{Mdev, load_mbochs};
 pub(crate) use mock_device::MockDevice;

@@ -37,6 +37,8 @@ pub(crate) struct Client {
     allowance: (i64, Instant),
     /// The last read filled the buffer, so there may be more that poll does not know of.
     more: bool,
+    /// Bytes that it took and nobody has counted yet.
+    pub(crate) sent: u64,
 }
 
 impl Client {
@@ -60,6 +62,7 @@ impl Client {
             progress: now,
             allowance: (limits.messages.into(), now),
             more: false,
+            sent: 0,
         }
     }
 
@@ -141,6 +144,7 @@ impl Client {
                 Ok(0) => return Err(Error::HungUp),
                 Ok(length) => {
                     self.session.sent(length);
+                    self.sent += length as u64;
                     self.progress = now;
                 }
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}

@@ -5,7 +5,7 @@ use std::fmt;
 use std::io;
 use std::net::SocketAddr;
 use std::path::Path;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 
@@ -124,6 +124,7 @@ impl VncServer {
             stop: AtomicBool::new(false),
             viewers: AtomicUsize::new(0),
             signal: AtomicBool::new(false),
+            sent: AtomicU64::new(0),
             draws_cursor: AtomicBool::new(true),
             back,
             options,
@@ -178,6 +179,11 @@ impl VncServer {
     /// How many are looking now.
     pub fn viewers(&self) -> usize {
         self.shared.viewers.load(Ordering::Acquire)
+    }
+
+    /// Bytes that viewers took so far, those that are gone included.
+    pub fn sent(&self) -> u64 {
+        self.shared.sent.load(Ordering::Relaxed)
     }
 }
 

@@ -5,7 +5,7 @@ use std::cmp::Reverse;
 use std::io::ErrorKind;
 use std::net::SocketAddr;
 use std::os::fd::{AsFd, OwnedFd};
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -40,6 +40,8 @@ pub(crate) struct Shared {
     pub(crate) viewers: AtomicUsize,
     /// Whether the display had a picture when it was last heard of.
     pub(crate) signal: AtomicBool,
+    /// Bytes that viewers took.
+    pub(crate) sent: AtomicU64,
     /// Whether all viewers that said so draw the pointer, and there is one.
     pub(crate) draws_cursor: AtomicBool,
     pub(crate) back: Arc<dyn BackChannel>,
@@ -394,11 +396,14 @@ impl Worker {
         let mut latest = None;
         client.session.release(&mut |said| tell(shared, said, &mut latest));
         client.leave(Instant::now(), why);
+        shared.sent.fetch_add(std::mem::take(&mut client.sent), Ordering::Relaxed);
         shared.options.note(Notice::Left { viewer: client.id, why });
     }
 
-    /// How many are looking, and whether they draw the pointer.
-    fn count(&self) {
+    /// How many are looking, what they took, and whether they draw the pointer.
+    fn count(&mut self) {
+        let sent = self.clients.iter_mut().map(|client| std::mem::take(&mut client.sent)).sum();
+        self.shared.sent.fetch_add(sent, Ordering::Relaxed);
         let looking = || self.clients.iter().filter(|client| client.is_looking());
         let mut settled = looking().filter_map(|client| client.session.encodings());
         let draws = settled.all(|known| known.cursor || known.cursor_with_alpha);
