@@ -108,7 +108,8 @@ fn a_link_is_good_once_and_a_cookie_from_then_on() {
 fn without_a_link_there_is_nothing_but_what_everybody_has() {
     let served = Served::new(Options::default());
     let known = served.token();
-    let close = format!("{}0", &known[..31]);
+    let last = if known.ends_with('0') { '1' } else { '0' };
+    let close = format!("{}{last}", &known[..31]);
     let port = served.at.port();
     let cookies = [
         "".to_owned(),
@@ -232,6 +233,83 @@ fn a_websocket_of_the_right_kind_and_a_display_that_is_there() {
     assert!(served.web.withdraw("vm2") && !served.web.withdraw("vm2"));
     assert_eq!(with("/websockify?display=vm2", &[]).status, 404);
     assert_eq!(with("/websockify", &[]).status, 101);
+}
+
+/// A client's frame; zeros are a mask as good as any.
+fn frame(opcode: u8, data: &[u8]) -> Vec<u8> {
+    let head = [0x80 | opcode, 0x80 | data.len() as u8, 0, 0, 0, 0];
+    [&head, data].concat()
+}
+
+/// Reads a server's frame.
+fn read_frame(stream: &mut TcpStream) -> (u8, Vec<u8>) {
+    let mut head = [0; 2];
+    stream.read_exact(&mut head).unwrap();
+    let length = match head[1] {
+        126 => {
+            let mut long = [0; 2];
+            stream.read_exact(&mut long).unwrap();
+            u16::from_be_bytes(long).into()
+        }
+        short => usize::from(short),
+    };
+    let mut data = vec![0; length];
+    stream.read_exact(&mut data).unwrap();
+    (head[0] & 0xf, data)
+}
+
+#[test]
+fn frames_may_come_together_or_byte_by_byte() {
+    const TEXT: u8 = 1;
+    const BINARY: u8 = 2;
+    const CLOSE: u8 = 8;
+    const PING: u8 = 9;
+    const PONG: u8 = 10;
+    let served = Served::new(Options::default());
+    let (cookie, host) = (served.cookie(), served.at.to_string());
+    let headers = [&UPGRADE[..], &[("Cookie", cookie.as_str())]].concat();
+    let head = request(&host, "/websockify", &headers).into_bytes();
+    let handshake =
+        [frame(BINARY, b"RFB 003.008\n"), frame(BINARY, &[1]), frame(BINARY, &[1])].concat();
+    for step in [usize::MAX, 1] {
+        let mut stream = connect(served.at);
+        // Also what comes with the request itself.
+        let all = [&head[..], &handshake, &frame(PING, b"still there?")].concat();
+        for piece in all.chunks(step.min(all.len())) {
+            stream.write_all(piece).unwrap();
+        }
+        assert_eq!(read(&mut stream).unwrap().status, 101);
+        let (mut bytes, mut pong) = (Vec::new(), None);
+        while bytes.len() < 12 + 2 + 4 + 24 + 4 || pong.is_none() {
+            match read_frame(&mut stream) {
+                (BINARY, data) => bytes.extend(data),
+                (PONG, data) => pong = Some(data),
+                other => panic!("{other:?}"),
+            }
+        }
+        assert!(bytes.starts_with(b"RFB 003.008\n\x01\x01\0\0\0\0\x01\x40\0\xc8"), "{bytes:?}");
+        assert!(bytes.ends_with(b"mock"));
+        assert_eq!(pong.as_deref(), Some(&b"still there?"[..]));
+        stream.write_all(&frame(CLOSE, &[])).unwrap();
+        while read_frame(&mut stream).0 != CLOSE {}
+        assert_eq!(stream.read(&mut [0]).unwrap(), 0);
+    }
+    // What RFB over WebSocket does not have ends it, and nothing else.
+    for wrong in [frame(TEXT, b"hello"), vec![BINARY | 0x80, 1, 0], vec![0xf3, 0x80, 0, 0, 0, 0]] {
+        let mut stream = connect(served.at);
+        stream.write_all(&[&head[..], &wrong].concat()).unwrap();
+        assert_eq!(read(&mut stream).unwrap().status, 101);
+        let mut rest = Vec::new();
+        let end = stream.read_to_end(&mut rest);
+        assert!(end.is_ok_and(|length| length < 100), "{wrong:x?}");
+    }
+    // Longer than is allowed, said in the head of a frame already.
+    let mut stream = connect(served.at);
+    stream.write_all(&head).unwrap();
+    assert_eq!(read(&mut stream).unwrap().status, 101);
+    let long = [&[0x82, 0xff][..], &(1_u64 << 40).to_be_bytes(), &[0; 4]].concat();
+    stream.write_all(&long).unwrap();
+    wait_for("its end", || stream.write_all(&[0; 100]).is_err().then_some(()));
 }
 
 #[test]
