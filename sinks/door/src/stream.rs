@@ -158,6 +158,13 @@ impl<S: Stream> Stream for TlsStream<S> {
             _ => None,
         }
     }
+
+    fn finish(&mut self) -> io::Result<()> {
+        self.tls.send_close_notify();
+        // If the socket takes it: who reads knows by what was said where that ends.
+        let _ = self.push();
+        self.stream.finish()
+    }
 }
 
 impl<S: Stream> Drop for TlsStream<S> {

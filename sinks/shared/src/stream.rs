@@ -7,7 +7,7 @@ use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
-use rustix::net::sockopt;
+use rustix::net::{Shutdown, sockopt};
 
 /// A connection: what a socket is, or a layer over one, such as TLS or WebSocket. `as_fd` is what
 /// is polled; reads, writes and flushes must not block.
@@ -30,6 +30,15 @@ pub trait Stream: Read + Write + AsFd + Send {
     fn tls(&self) -> Option<&'static str> {
         None
     }
+
+    /// Says that all is said: nothing more is written.
+    ///
+    /// # Errors
+    ///
+    /// What `shutdown(2)` says.
+    fn finish(&mut self) -> io::Result<()> {
+        Ok(rustix::net::shutdown(self.as_fd(), Shutdown::Write)?)
+    }
 }
 
 impl Stream for TcpStream {}
@@ -50,6 +59,10 @@ where
 
     fn tls(&self) -> Option<&'static str> {
         (**self).tls()
+    }
+
+    fn finish(&mut self) -> io::Result<()> {
+        (**self).finish()
     }
 }
 

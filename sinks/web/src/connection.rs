@@ -2,28 +2,30 @@
 //! A connection until it is a viewer's: a request, its answer, and the end.
 
 use std::io::{self, ErrorKind};
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::os::fd::BorrowedFd;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use rustix::event::PollFlags;
-use rustix::net::Shutdown;
-use vfio_display_sinks::Stream;
+use vfio_display_sinks::{Credentials, Denied, Stream};
 use vfio_display_vnc::Handle;
+use zeroize::Zeroize as _;
 
 use crate::displays::Status as Aside;
 use crate::limits::Limits;
 use crate::request::{Head, Request};
 use crate::response::{Response, Status};
-use crate::routes::Answer;
+use crate::routes::{Answer, denial};
+use crate::server::Verdict;
+use crate::visit::Visit;
 
 /// Read at a time.
 const READ: usize = 4 << 10;
 
 pub(crate) struct Connection {
     stream: Box<dyn Stream>,
-    peer: SocketAddr,
     local: SocketAddr,
+    visit: Option<Visit>,
     until: Instant,
     state: State,
     /// What was read of the request; when that is answered, what came after it.
@@ -32,8 +34,8 @@ pub(crate) struct Connection {
 
 enum State {
     Asked,
-    /// The answer is made, and not due.
-    Held(Instant, Response),
+    /// Its password is being checked.
+    Checking(Box<Request>),
     Answering(Vec<u8>, usize, Option<Box<Next>>),
     /// All is said. What the client still says is read: if it were not, the end would overtake the
     /// answer (RFC 9112, section 9.6).
@@ -50,6 +52,8 @@ struct Next {
 pub(crate) enum Step {
     Wait,
     End,
+    /// These are to be checked; then it is [told](Connection::judged).
+    Check(Credentials),
     /// It is a viewer of this server.
     Serve(Handle, Option<Aside>),
 }
@@ -57,11 +61,16 @@ pub(crate) enum Step {
 impl Connection {
     pub(crate) fn new(
         stream: Box<dyn Stream>,
-        peer: SocketAddr,
         local: SocketAddr,
+        visit: Option<Visit>,
         until: Instant,
     ) -> Self {
-        Self { stream, peer, local, until, state: State::Asked, read: Vec::new() }
+        Self { stream, local, visit, until, state: State::Asked, read: Vec::new() }
+    }
+
+    /// Where it comes from, where that is written down.
+    pub(crate) fn from(&self) -> Option<IpAddr> {
+        self.visit.as_ref().map(|visit| visit.from.ip())
     }
 
     pub(crate) fn fd(&self) -> BorrowedFd<'_> {
@@ -83,16 +92,35 @@ impl Connection {
     }
 
     /// When to come back even if nothing happens.
-    pub(crate) fn due(&self) -> Instant {
-        match &self.state {
-            State::Held(at, _) => *at,
-            _ => self.until,
-        }
+    pub(crate) const fn due(&self) -> Instant {
+        self.until
     }
 
-    /// The stream, and what was read beyond the request.
-    pub(crate) fn into_parts(self) -> (Box<dyn Stream>, Vec<u8>) {
-        (self.stream, self.read)
+    /// The stream, what was read beyond the request, and what is written down of it.
+    pub(crate) fn into_parts(self) -> (Box<dyn Stream>, Vec<u8>, Option<Visit>) {
+        (self.stream, self.read, self.visit)
+    }
+
+    /// Its password has been checked, or was not: answers the request. True if that was waited for.
+    pub(crate) fn judged(
+        &mut self,
+        verdict: Verdict,
+        now: Instant,
+        limits: &Limits,
+        answer: impl FnOnce(&Request, SocketAddr, Option<Verdict>) -> Answer,
+    ) -> bool {
+        let State::Checking(request) = std::mem::replace(&mut self.state, State::Asked) else {
+            return false;
+        };
+        match answer(&request, self.local, Some(verdict)) {
+            Answer::Respond(response) => self.respond(response, None, now, limits),
+            Answer::Socket(response, server, aside) => {
+                self.respond(response, Some(Box::new(Next { server, aside })), now, limits);
+            }
+            // It has been.
+            Answer::Check(_) => self.respond(denial(Denied::Wrong), None, now, limits),
+        }
+        true
     }
 
     /// Goes on as far as it can without waiting. `answer` is asked once at most.
@@ -100,7 +128,7 @@ impl Connection {
         &mut self,
         now: Instant,
         limits: &Limits,
-        answer: impl FnOnce(&Request, SocketAddr, SocketAddr) -> Answer,
+        answer: impl FnOnce(&Request, SocketAddr, Option<Verdict>) -> Answer,
     ) -> Step {
         match self.advance(now, limits, answer) {
             Ok(step) => step,
@@ -113,7 +141,7 @@ impl Connection {
         &mut self,
         now: Instant,
         limits: &Limits,
-        answer: impl FnOnce(&Request, SocketAddr, SocketAddr) -> Answer,
+        answer: impl FnOnce(&Request, SocketAddr, Option<Verdict>) -> Answer,
     ) -> io::Result<Step> {
         if self.stream.has_output() {
             ignore_transient(self.stream.flush())?;
@@ -122,15 +150,9 @@ impl Connection {
             if now >= self.until {
                 let response = Response::refusal(Status::Timeout, "no whole request in time");
                 self.respond(response, None, now, limits);
-            } else {
-                self.receive(now, limits, answer)?;
+            } else if let Some(credentials) = self.receive(now, limits, answer)? {
+                return Ok(Step::Check(credentials));
             }
-        }
-        if let State::Held(at, _) = &self.state
-            && now >= *at
-            && let State::Held(_, response) = std::mem::replace(&mut self.state, State::Asked)
-        {
-            self.respond(response, None, now, limits);
         }
         if let State::Answering(bytes, sent, next) = &mut self.state {
             while *sent < bytes.len() {
@@ -147,7 +169,7 @@ impl Connection {
             }
             ignore_transient(self.stream.flush())?;
             if !self.stream.has_output() {
-                rustix::net::shutdown(self.stream.as_fd(), Shutdown::Write)?;
+                self.stream.finish()?;
                 self.state = State::Lingering;
                 self.until = now + limits.linger;
             }
@@ -165,26 +187,33 @@ impl Connection {
         &mut self,
         now: Instant,
         limits: &Limits,
-        answer: impl FnOnce(&Request, SocketAddr, SocketAddr) -> Answer,
-    ) -> io::Result<()> {
+        answer: impl FnOnce(&Request, SocketAddr, Option<Verdict>) -> Answer,
+    ) -> io::Result<Option<Credentials>> {
         let mut buffer = [0; READ];
         let length = self.stream.read(&mut buffer)?;
         if length == 0 {
             return Err(ErrorKind::UnexpectedEof.into());
         }
         self.read.extend_from_slice(&buffer[..length]);
+        // It may have been a password.
+        buffer.zeroize();
+        if let Some(visit) = &mut self.visit {
+            visit.tls = self.stream.tls();
+        }
         let (response, next) = match Request::parse(&self.read, limits.head) {
-            Head::Partial => return Ok(()),
+            Head::Partial => return Ok(None),
             Head::Refused(status) => (Response::refusal(status, "not answered"), None),
             Head::Whole(request, length) => {
+                self.read[..length].zeroize();
                 self.read.drain(..length);
-                match answer(&request, self.peer, self.local) {
+                match answer(&request, self.local, None) {
                     Answer::Respond(response) => (response, None),
-                    Answer::Later(delay, response) => {
-                        // Bounded, so that the sum is a time.
-                        let delay = delay.min(Duration::from_secs(3600));
-                        self.state = State::Held(now + delay, response);
-                        return Ok(());
+                    Answer::Check(credentials) => {
+                        if let Some(visit) = &mut self.visit {
+                            visit.user = Some(credentials.user.as_slice().into());
+                        }
+                        self.state = State::Checking(request.into());
+                        return Ok(Some(credentials));
                     }
                     Answer::Socket(response, server, aside) => {
                         (response, Some(Box::new(Next { server, aside })))
@@ -193,7 +222,7 @@ impl Connection {
             }
         };
         self.respond(response, next, now, limits);
-        Ok(())
+        Ok(None)
     }
 
     fn respond(
@@ -203,6 +232,18 @@ impl Connection {
         now: Instant,
         limits: &Limits,
     ) {
+        if let Some(visit) = &mut self.visit {
+            match response.status {
+                status @ (Status::Forbidden
+                | Status::Misdirected
+                | Status::TooMany
+                | Status::Unavailable) => visit.refused(status.reason()),
+                // A browser that has not been asked yet sends none.
+                Status::Unauthorized if visit.user.is_some() => visit.refused("wrong password"),
+                Status::BadRequest | Status::Timeout => {}
+                _ => visit.answered(),
+            }
+        }
         self.until = now + limits.request;
         self.state = State::Answering(response.into_bytes(), 0, next);
     }

@@ -13,7 +13,8 @@
 //! Who has the link comes in, once; a cookie is what it comes back with. Requests have to be meant
 //! for this server (`Host`) and WebSockets to come from its own page (`Origin`); the page loads
 //! nothing from elsewhere. Requests, connections and the time they take are bounded
-//! ([`Limits`]).
+//! ([`Limits`]). With a [`Guard`](vfio_display_sinks::Guard) all of it is by TLS; and where that wants
+//! a password, a browser asks for it, and no link lets anybody in.
 //!
 //! No HTTP/2, no keep-alive, no compression: the page is some 40 KB, once.
 //!
@@ -45,7 +46,6 @@ mod displays;
 #[cfg(any(test, feature = "fuzzing"))]
 #[doc(hidden)]
 pub mod fuzzing;
-mod gate;
 mod limits;
 mod page;
 mod request;
@@ -53,10 +53,10 @@ mod response;
 mod routes;
 mod server;
 mod sessions;
+mod visit;
 mod websocket;
 mod worker;
 
-pub use crate::gate::{Admission, Gate};
 pub use crate::limits::Limits;
-pub use crate::server::{Metrics, OnAccept, OnLink, Options, WebServer};
+pub use crate::server::{Metrics, OnLink, Options, WebServer};
 pub use vfio_display_vnc::ListenError;

@@ -2,6 +2,10 @@
 //! A request: as much of HTTP/1.1 (RFC 9112) as a page and a WebSocket need. Everything that is not
 //! that is refused, with a status.
 
+use data_encoding::BASE64;
+use vfio_display_sinks::Credentials;
+use zeroize::Zeroizing;
+
 use crate::response::Status;
 
 /// Headers of a request; browsers send some 15, and proxies add a few.
@@ -15,7 +19,7 @@ pub(crate) struct Request {
     pub(crate) host: String,
     pub(crate) origin: Option<String>,
     cookies: Vec<String>,
-    pub(crate) authorization: Option<String>,
+    authorization: Option<Zeroizing<String>>,
     pub(crate) upgrade: Option<Upgrade>,
 }
 
@@ -74,7 +78,12 @@ impl Request {
             match header.name.to_ascii_lowercase().as_str() {
                 "host" => once(&mut host)?,
                 "origin" => once(&mut request.origin)?,
-                "authorization" => once(&mut request.authorization)?,
+                "authorization" => {
+                    let value = Zeroizing::new(value.to_owned());
+                    if request.authorization.replace(value).is_some() {
+                        return Err(Status::BadRequest);
+                    }
+                }
                 "cookie" => request.cookies.extend(list(value, ';')),
                 "upgrade" => {
                     upgrade |= list(value, ',').any(|v| v.eq_ignore_ascii_case("websocket"));
@@ -110,6 +119,18 @@ impl Request {
         let pairs = self.query.split('&').filter_map(|pair| pair.split_once('='));
         let value = pairs.into_iter().find(|(key, _)| *key == name).map(|(_, value)| value)?;
         percent_decoded(value)
+    }
+
+    /// The name and the password that it has (RFC 7617).
+    pub(crate) fn credentials(&self) -> Option<Credentials> {
+        let (scheme, encoded) = self.authorization.as_ref()?.split_once(' ')?;
+        if !scheme.eq_ignore_ascii_case("basic") {
+            return None;
+        }
+        let pair = Zeroizing::new(BASE64.decode(encoded.trim().as_bytes()).ok()?);
+        let colon = pair.iter().position(|byte| *byte == b':')?;
+        let password = pair[colon + 1..].to_vec().into();
+        Some(Credentials { user: pair[..colon].to_vec(), password })
     }
 
     /// The cookies of this name.

@@ -23,13 +23,14 @@ pub(crate) enum Status {
     Timeout = 408,
     Misdirected = 421,
     Upgrade = 426,
+    TooMany = 429,
     TooLarge = 431,
     Unavailable = 503,
     Version = 505,
 }
 
 impl Status {
-    const fn reason(self) -> &'static str {
+    pub(crate) const fn reason(self) -> &'static str {
         match self {
             Self::Switching => "Switching Protocols",
             Self::Ok => "OK",
@@ -42,6 +43,7 @@ impl Status {
             Self::Timeout => "Request Timeout",
             Self::Misdirected => "Misdirected Request",
             Self::Upgrade => "Upgrade Required",
+            Self::TooMany => "Too Many Requests",
             Self::TooLarge => "Request Header Fields Too Large",
             Self::Unavailable => "Service Unavailable",
             Self::Version => "HTTP Version Not Supported",

@@ -2,18 +2,17 @@
 //! From a request to its answer.
 
 use std::net::SocketAddr;
-use std::time::Duration;
 
 use tungstenite::handshake::derive_accept_key;
+use vfio_display_sinks::{Credentials, Denied};
 use vfio_display_vnc::Handle;
 
 use crate::authority;
 use crate::displays::Status as Aside;
-use crate::gate::Admission;
 use crate::page;
 use crate::request::{Request, Upgrade, percent_encoded};
 use crate::response::{Response, Status};
-use crate::server::Shared;
+use crate::server::{Shared, Verdict};
 
 /// RFB in binary messages, as noVNC and others name it.
 const BINARY: &str = "binary";
@@ -26,8 +25,8 @@ const USED_LINK: &str = "This link has been used, or it is of a server that has 
 /// What becomes of a connection.
 pub(crate) enum Answer {
     Respond(Response),
-    /// Not before so much time has passed.
-    Later(Duration, Response),
+    /// Once it is known whether these are right.
+    Check(Credentials),
     /// Once this is sent, it is a viewer of a server.
     Socket(Response, Handle, Option<Aside>),
 }
@@ -45,24 +44,25 @@ enum Entry {
     New(String),
 }
 
+/// The answer; `verdict` is what became of the password that the request has, once that is known.
 pub(crate) fn answer(
     shared: &Shared,
     request: &Request,
-    peer: SocketAddr,
     local: SocketAddr,
+    verdict: Option<Verdict>,
 ) -> Answer {
     if !authority::is_ours(&request.host, local, &shared.options.hosts) {
         let why = format!("this server is not called {:?}", request.host);
         return Response::refusal(Status::Misdirected, &why).into();
     }
     match request.path.as_str() {
-        "/" => root(shared, request, peer),
-        "/websockify" => socket(shared, request, peer),
-        "/displays.json" => guarded(shared, request, peer, || {
+        "/" => root(shared, request, verdict),
+        "/websockify" => socket(shared, request, verdict),
+        "/displays.json" => guarded(shared, request, verdict, || {
             Response::new("application/json", shared.displays().json().to_string().into_bytes())
         }),
         "/metrics" => match &shared.options.metrics {
-            Some(metrics) => guarded(shared, request, peer, || {
+            Some(metrics) => guarded(shared, request, verdict, || {
                 Response::new("text/plain; version=0.0.4; charset=utf-8", metrics().into_bytes())
             }),
             None => Response::refusal(Status::NotFound, "there are no metrics").into(),
@@ -73,9 +73,9 @@ pub(crate) fn answer(
     }
 }
 
-fn root(shared: &Shared, request: &Request, peer: SocketAddr) -> Answer {
+fn root(shared: &Shared, request: &Request, verdict: Option<Verdict>) -> Answer {
     let display = request.parameter("display");
-    let entry = match enter(shared, request, peer) {
+    let entry = match enter(shared, request, verdict) {
         Ok(entry) => entry,
         Err(answer) => return answer,
     };
@@ -95,16 +95,16 @@ fn root(shared: &Shared, request: &Request, peer: SocketAddr) -> Answer {
 fn guarded(
     shared: &Shared,
     request: &Request,
-    peer: SocketAddr,
+    verdict: Option<Verdict>,
     make: impl FnOnce() -> Response,
 ) -> Answer {
-    match enter(shared, request, peer) {
+    match enter(shared, request, verdict) {
         Ok(entry) => with_cookie(shared, entry, make()).into(),
         Err(answer) => answer,
     }
 }
 
-fn socket(shared: &Shared, request: &Request, peer: SocketAddr) -> Answer {
+fn socket(shared: &Shared, request: &Request, verdict: Option<Verdict>) -> Answer {
     let refuse = |status, why: &str| Answer::Respond(Response::refusal(status, why));
     let Some(Upgrade { key, version, protocols }) = &request.upgrade else {
         return refuse(Status::Upgrade, "this is a WebSocket");
@@ -119,7 +119,7 @@ fn socket(shared: &Shared, request: &Request, peer: SocketAddr) -> Answer {
     // What is no browser sends no origin, and has no cookies that another page could make use of.
     let options = &shared.options;
     if let Some(origin) = &request.origin
-        && !authority::may_connect(origin, &request.host, options.secure, &options.origins)
+        && !authority::may_connect(origin, &request.host, options.is_secure(), &options.origins)
     {
         return refuse(Status::Forbidden, &format!("pages of {origin:?} may not connect"));
     }
@@ -133,7 +133,7 @@ fn socket(shared: &Shared, request: &Request, peer: SocketAddr) -> Answer {
     } else {
         return refuse(Status::BadRequest, "the subprotocol is binary");
     };
-    let entry = match enter(shared, request, peer) {
+    let entry = match enter(shared, request, verdict) {
         Ok(entry) => entry,
         Err(answer) => return answer,
     };
@@ -155,44 +155,55 @@ fn socket(shared: &Shared, request: &Request, peer: SocketAddr) -> Answer {
     Answer::Socket(response, server.clone(), with_status.then_some(aside))
 }
 
-/// Lets somebody in: by a cookie, by a link that was not used, by the embedder's own way.
-fn enter(shared: &Shared, request: &Request, peer: SocketAddr) -> Result<Entry, Answer> {
+/// Lets somebody in: by a cookie, by a password where that is wanted, else by a link that was not
+/// used.
+fn enter(shared: &Shared, request: &Request, verdict: Option<Verdict>) -> Result<Entry, Answer> {
     let failed = |_| Answer::from(Response::refusal(Status::Unavailable, "no random numbers"));
-    let token = request.parameter("token");
-    let redeemed = match &token {
-        Some(token) => shared.redeem(token).map_err(failed)?,
-        None => false,
-    };
-    let mut sessions = shared.sessions();
-    // Who is in already and follows a fresh link is let in by that: it is used up either way.
-    if redeemed {
-        return Ok(Entry::New(sessions.open().map_err(failed)?.as_str().to_owned()));
+    let new = || shared.sessions().open().map(|it| Entry::New(it.as_str().to_owned()));
+    let with_password = shared.options.wants_password();
+    let token = request.parameter("token").filter(|_| !with_password);
+    if let Some(token) = &token {
+        // Who is in already and follows a fresh link is let in by that: it is used up either way.
+        // A used link is refused also where the cookie would do: else nobody learns that it was.
+        return match shared.redeem(token).map_err(failed)? {
+            true => new().map_err(failed),
+            false => Err(page::refused(Status::Forbidden, USED_LINK).into()),
+        };
     }
-    // A used link is refused also where the cookie would do: else nobody learns that it was used.
-    let refused = |why| Answer::from(page::refused(Status::Forbidden, why));
-    if token.is_some() {
-        return Err(refused(USED_LINK));
-    }
-    if request.cookies(&shared.cookie_name()).any(|cookie| sessions.knows(cookie)) {
+    if request.cookies(&shared.cookie_name()).any(|cookie| shared.sessions().knows(cookie)) {
         return Ok(Entry::Known);
     }
-    drop(sessions);
-    let Some(gate) = &shared.options.gate else { return Err(refused(NO_LINK)) };
-    let denied = page::refused(Status::Unauthorized, "The password is wanted.")
-        .header("WWW-Authenticate", gate.challenge());
-    match request.authorization.as_deref().map(|sent| gate.admit(peer, sent)) {
-        Some(Admission::Granted) => {
-            Ok(Entry::New(shared.sessions().open().map_err(failed)?.as_str().to_owned()))
-        }
-        Some(Admission::Refused { delay }) => Err(Answer::Later(delay, denied)),
-        None => Err(denied.into()),
+    if !with_password {
+        return Err(page::refused(Status::Forbidden, NO_LINK).into());
+    }
+    match (verdict, request.credentials()) {
+        (Some(Ok(())), _) => new().map_err(failed),
+        (Some(Err(denied)), _) => Err(denial(denied).into()),
+        (None, Some(credentials)) => Err(Answer::Check(credentials)),
+        (None, None) => Err(ask("The name and the password are wanted.").into()),
+    }
+}
+
+/// Has the browser ask its user for a password (RFC 7617).
+fn ask(why: &str) -> Response {
+    page::refused(Status::Unauthorized, why)
+        .header("WWW-Authenticate", "Basic realm=\"screen\", charset=\"UTF-8\"")
+}
+
+pub(crate) fn denial(denied: Denied) -> Response {
+    let why = denied.to_string();
+    match denied {
+        Denied::TooSoon(wait) => page::refused(Status::TooMany, &why)
+            .header("Retry-After", wait.as_millis().div_ceil(1000).max(1).to_string()),
+        Denied::Busy => page::refused(Status::Unavailable, &why).header("Retry-After", "1"),
+        _ => ask(&why),
     }
 }
 
 fn with_cookie(shared: &Shared, entry: Entry, response: Response) -> Response {
     let Entry::New(cookie) = entry else { return response };
     let name = shared.cookie_name();
-    let secure = if shared.options.secure { "; Secure" } else { "" };
+    let secure = if shared.options.is_secure() { "; Secure" } else { "" };
     let cookie = format!("{name}={cookie}; HttpOnly; SameSite=Strict; Path=/{secure}");
     response.header("Set-Cookie", cookie)
 }

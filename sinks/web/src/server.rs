@@ -3,24 +3,20 @@
 
 use std::fmt;
 use std::io;
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpListener};
 use std::os::fd::OwnedFd;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 
 use rustix::event::{EventfdFlags, eventfd};
-use vfio_display_sinks::Stream;
+use vfio_display_sinks::{Denied, Guard};
 use vfio_display_vnc::{Handle, ListenError};
 
 use crate::displays::Displays;
-use crate::gate::Gate;
 use crate::limits::Limits;
 use crate::sessions::Sessions;
 use crate::worker::Worker;
-
-/// Makes a connection of what was accepted: the socket itself, or a layer over it such as TLS.
-pub type OnAccept = Arc<dyn Fn(TcpStream, SocketAddr) -> io::Result<Box<dyn Stream>> + Send + Sync>;
 
 /// Is told a link: a person may follow it, once.
 pub type OnLink = Arc<dyn Fn(&str) + Send + Sync>;
@@ -35,17 +31,11 @@ pub struct Options {
     pub hosts: Vec<String>,
     /// Origins whose pages may connect as well, as `https://console.example`.
     pub origins: Vec<String>,
-    /// Connections are by TLS: links begin with https, and cookies stay with it.
-    pub secure: bool,
-    /// Addresses that other machines reach may be listened on. For those who have a [`Gate`] and
-    /// TLS.
-    pub remote: bool,
     /// What connections are held to.
     pub limits: Limits,
-    /// What an accepted connection goes through.
-    pub accept: OnAccept,
-    /// Another way in than a link.
-    pub gate: Option<Arc<dyn Gate>>,
+    /// What stands before all connections. Without it only loopback is listened on, and there is
+    /// no TLS.
+    pub guard: Option<Arc<dyn Guard>>,
     /// What `/metrics` says.
     pub metrics: Option<Metrics>,
     /// Hears of the next link once one was used, on the server's thread.
@@ -57,14 +47,23 @@ impl Default for Options {
         Self {
             hosts: Vec::new(),
             origins: Vec::new(),
-            secure: false,
-            remote: false,
             limits: Limits::default(),
-            accept: Arc::new(|stream, _| Ok(Box::new(stream))),
-            gate: None,
+            guard: None,
             metrics: None,
             on_link: None,
         }
+    }
+}
+
+impl Options {
+    /// Connections are by TLS: links begin with https, and cookies stay with it.
+    pub(crate) fn is_secure(&self) -> bool {
+        self.guard.is_some()
+    }
+
+    /// A password is the way in, and not a link.
+    pub(crate) fn wants_password(&self) -> bool {
+        self.guard.as_ref().is_some_and(|guard| guard.wants_password())
     }
 }
 
@@ -73,12 +72,14 @@ impl fmt::Debug for Options {
         f.debug_struct("Options")
             .field("hosts", &self.hosts)
             .field("origins", &self.origins)
-            .field("secure", &self.secure)
-            .field("remote", &self.remote)
             .field("limits", &self.limits)
+            .field("guard", &self.guard.is_some())
             .finish_non_exhaustive()
     }
 }
+
+/// What became of a password.
+pub(crate) type Verdict = Result<(), Denied>;
 
 /// What the server's handle and its thread share.
 pub(crate) struct Shared {
@@ -89,6 +90,8 @@ pub(crate) struct Shared {
     sessions: Mutex<Sessions>,
     /// Those that the thread has not taken.
     listeners: Mutex<Vec<TcpListener>>,
+    /// Passwords that have been checked, by the number of the connection that sent them.
+    verdicts: Mutex<Vec<(u64, Verdict)>>,
     /// Where it listens first: what links lead to.
     at: Mutex<Option<SocketAddr>>,
 }
@@ -110,17 +113,29 @@ impl Shared {
         std::mem::take(&mut lock(&self.listeners))
     }
 
+    pub(crate) fn take_verdicts(&self) -> Vec<(u64, Verdict)> {
+        std::mem::take(&mut lock(&self.verdicts))
+    }
+
+    pub(crate) fn judged(&self, connection: u64, verdict: Verdict) {
+        lock(&self.verdicts).push((connection, verdict));
+        self.wake();
+    }
+
     /// A browser sends the cookies of a host to each of its ports, so that servers side by side
     /// need names of their own.
     pub(crate) fn cookie_name(&self) -> String {
-        let prefix = if self.options.secure { "__Host-" } else { "" };
+        let prefix = if self.options.is_secure() { "__Host-" } else { "" };
         let port = lock(&self.at).map_or(0, |at| at.port());
         format!("{prefix}vfio-display-{port}")
     }
 
     fn link(&self) -> Option<String> {
         let at = (*lock(&self.at))?;
-        let scheme = if self.options.secure { "https" } else { "http" };
+        let scheme = if self.options.is_secure() { "https" } else { "http" };
+        if self.options.wants_password() {
+            return Some(format!("{scheme}://{at}/"));
+        }
         Some(format!("{scheme}://{at}/?token={}", self.sessions().token().as_str()))
     }
 
@@ -163,6 +178,7 @@ impl WebServer {
             displays: Mutex::default(),
             sessions: Mutex::new(sessions),
             listeners: Mutex::default(),
+            verdicts: Mutex::default(),
             at: Mutex::default(),
         });
         let worker = Worker::new(Arc::clone(&shared));
@@ -174,10 +190,10 @@ impl WebServer {
     ///
     /// # Errors
     ///
-    /// [`ListenError::NotLoopback`], unless [`Options::remote`]; [`ListenError::Io`] where the port
-    /// is taken.
+    /// [`ListenError::NotLoopback`], unless [`Options::guard`] wants a password;
+    /// [`ListenError::Io`] where the port is taken.
     pub fn listen_tcp(&self, at: SocketAddr) -> Result<SocketAddr, ListenError> {
-        if !self.shared.options.remote && !at.ip().to_canonical().is_loopback() {
+        if !self.shared.options.wants_password() && !at.ip().to_canonical().is_loopback() {
             return Err(ListenError::NotLoopback(at));
         }
         let listen = || {
@@ -211,7 +227,7 @@ impl WebServer {
     }
 
     /// A link that lets a person in, once. It is the same until it is used; `None` where nothing is
-    /// listened on.
+    /// listened on. Where a password is wanted, it is just the address.
     pub fn link(&self) -> Option<String> {
         self.shared.link()
     }

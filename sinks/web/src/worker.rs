@@ -8,12 +8,14 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use vfio_display_sinks::{Credentials, Stream};
 use vfio_display_vnc::Handle;
 
 use crate::connection::{Connection, Step};
 use crate::displays::Status;
 use crate::routes;
 use crate::server::Shared;
+use crate::visit::Visit;
 use crate::websocket::{Aside, WebSocketStream};
 
 /// How long nobody is accepted after that failed: for want of fds, mostly.
@@ -26,13 +28,14 @@ pub(crate) struct Worker {
     shared: Arc<Shared>,
     listeners: Vec<TcpListener>,
     accept_at: Option<Instant>,
-    /// In the order in which they came.
-    connections: Vec<Connection>,
+    /// Each with its number, in the order in which they came.
+    connections: Vec<(u64, Connection)>,
+    last: u64,
 }
 
 impl Worker {
     pub(crate) fn new(shared: Arc<Shared>) -> Self {
-        Self { shared, listeners: Vec::new(), accept_at: None, connections: Vec::new() }
+        Self { shared, listeners: Vec::new(), accept_at: None, connections: Vec::new(), last: 0 }
     }
 
     pub(crate) fn run(mut self) {
@@ -41,6 +44,7 @@ impl Worker {
             self.listeners.append(&mut self.shared.take_listeners());
             let now = Instant::now();
             self.step(&ready.connections, now);
+            self.take_verdicts(now);
             if self.accept_at.is_some_and(|at| now >= at) {
                 self.accept_at = None;
             }
@@ -58,9 +62,9 @@ impl Worker {
         let accepts = if self.accept_at.is_none() { PollFlags::IN } else { PollFlags::empty() };
         fds.extend(self.listeners.iter().map(|listener| PollFd::new(listener, accepts)));
         let connections = self.connections.iter();
-        fds.extend(connections.map(|c| PollFd::from_borrowed_fd(c.fd(), c.wants())));
-        let due = self.connections.iter().map(Connection::due).chain(self.accept_at).min();
-        let timeout = if self.connections.iter().any(Connection::has_more) {
+        fds.extend(connections.map(|(_, c)| PollFd::from_borrowed_fd(c.fd(), c.wants())));
+        let due = self.connections.iter().map(|(_, c)| c.due()).chain(self.accept_at).min();
+        let timeout = if self.connections.iter().any(|(_, c)| c.has_more()) {
             Some(Duration::ZERO)
         } else {
             due.map(|due| due.saturating_duration_since(Instant::now()))
@@ -90,12 +94,13 @@ impl Worker {
     fn step(&mut self, ready: &[PollFlags], now: Instant) {
         // From the end: who goes moves only those that had their turn.
         for index in (0..ready.len()).rev() {
-            let connection = &mut self.connections[index];
+            let (id, connection) = &mut self.connections[index];
             if ready[index].is_empty() && !connection.has_more() && now < connection.due() {
                 continue;
             }
             let shared = &self.shared;
-            let answer = |request: &_, peer, local| routes::answer(shared, request, peer, local);
+            let answer =
+                |request: &_, local, verdict| routes::answer(shared, request, local, verdict);
             match connection.step(now, &shared.options.limits, answer) {
                 // Nobody is there to be answered, and poll would say so again at once.
                 Step::Wait
@@ -106,19 +111,35 @@ impl Worker {
                 }
                 Step::Wait => {}
                 Step::End => _ = self.connections.remove(index),
+                Step::Check(credentials) => check(shared, *id, connection, credentials, now),
                 Step::Serve(server, aside) => {
-                    let connection = self.connections.remove(index);
+                    let (_, connection) = self.connections.remove(index);
                     self.serve(connection, &server, aside);
                 }
             }
         }
     }
 
+    /// Answers those whose password has been checked. One may be gone by now.
+    fn take_verdicts(&mut self, now: Instant) {
+        let shared = &self.shared;
+        for (id, verdict) in shared.take_verdicts() {
+            if let Some((_, connection)) = self.connections.iter_mut().find(|(it, _)| *it == id) {
+                let answer =
+                    |request: &_, local, verdict| routes::answer(shared, request, local, verdict);
+                connection.judged(verdict, now, &shared.options.limits, answer);
+            }
+        }
+    }
+
     fn serve(&self, connection: Connection, server: &Handle, aside: Option<Status>) {
-        let (stream, early) = connection.into_parts();
+        let (stream, early, mut visit) = connection.into_parts();
+        if let Some(visit) = &mut visit {
+            visit.enters();
+        }
         let aside = aside.map(|aside| Box::new(aside) as Box<dyn Aside>);
         let message = self.shared.options.limits.message;
-        let stream = WebSocketStream::new(stream, early, message, aside);
+        let stream = WebSocketStream::new(stream, early, message, aside, visit);
         // A server that has just stopped takes nobody, and the connection ends.
         let _ = server.serve(Box::new(stream));
     }
@@ -151,13 +172,20 @@ impl Worker {
         if vfio_display_sinks::set_up(&stream).is_err() {
             return;
         }
-        let Ok(stream) = (options.accept)(stream, peer) else { return };
+        let stream: Box<dyn Stream> = Box::new(stream);
+        let secured = match &options.guard {
+            Some(guard) => guard.secure(stream),
+            None => Ok(stream),
+        };
+        let Ok(stream) = secured else { return };
         if self.connections.len() >= options.limits.connections {
             // Whoever means it has asked long ago.
             self.connections.remove(0);
         }
         let until = now + options.limits.request;
-        self.connections.push(Connection::new(stream, peer, local, until));
+        let visit = options.guard.clone().map(|guard| Visit::new(guard, peer, now));
+        self.last += 1;
+        self.connections.push((self.last, Connection::new(stream, local, visit, until)));
     }
 }
 
@@ -166,4 +194,25 @@ impl Worker {
 struct Ready {
     listeners: Vec<PollFlags>,
     connections: Vec<PollFlags>,
+}
+
+/// Has a password checked; what is refused without a look at it is answered at once.
+fn check(
+    shared: &Arc<Shared>,
+    id: u64,
+    connection: &mut Connection,
+    credentials: Credentials,
+    now: Instant,
+) {
+    let Some((guard, from)) = shared.options.guard.as_ref().zip(connection.from()) else { return };
+    let weak = Arc::downgrade(shared);
+    let done = Box::new(move |verdict| {
+        if let Some(shared) = weak.upgrade() {
+            shared.judged(id, verdict);
+        }
+    });
+    if let Err(denied) = guard.check(from, credentials, done) {
+        let answer = |request: &_, local, verdict| routes::answer(shared, request, local, verdict);
+        connection.judged(Err(denied), now, &shared.options.limits, answer);
+    }
 }

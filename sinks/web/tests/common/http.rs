@@ -43,7 +43,7 @@ pub fn exchange(at: SocketAddr, bytes: &[u8]) -> Option<Answer> {
 }
 
 /// Reads an answer up to its end: the connection's, or that of a WebSocket's head.
-pub fn read(stream: &mut TcpStream) -> Option<Answer> {
+pub fn read(stream: &mut impl Read) -> Option<Answer> {
     let mut bytes = Vec::new();
     let mut byte = [0];
     while !bytes.ends_with(b"\r\n\r\n") {
@@ -61,6 +61,7 @@ pub fn read(stream: &mut TcpStream) -> Option<Answer> {
     let headers = headers.map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
     let mut answer = Answer { status, headers, body: String::new() };
     if status != 101 {
+        // By TLS, a close_notify is owed as well: without one this is an error.
         stream.read_to_string(&mut answer.body).unwrap();
         let length = answer.header("Content-Length").unwrap().parse::<usize>().unwrap();
         assert_eq!(length, answer.body.len());

@@ -7,6 +7,7 @@
     reason = "each test target uses its own part of it"
 )]
 
+pub mod guarded;
 pub mod http;
 pub mod show;
 pub mod webdriver;

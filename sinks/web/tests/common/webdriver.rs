@@ -63,6 +63,8 @@ impl Browser {
         let started = browser.post(
             "",
             &json!({ "capabilities": { "alwaysMatch": {
+                // Those who make their own certificate are known by its fingerprint.
+                "acceptInsecureCerts": true,
                 "goog:chromeOptions": { "args": args, "prefs": preferences },
                 "goog:loggingPrefs": { "browser": "ALL" },
             } } }),
