@@ -15,7 +15,7 @@ use crate::displays::Status as Aside;
 use crate::limits::Limits;
 use crate::request::{Head, Request};
 use crate::response::{Response, Status};
-use crate::routes::{Answer, denial};
+use crate::routes::{Answer, Next, denial};
 use crate::server::Verdict;
 use crate::visit::Visit;
 
@@ -36,16 +36,10 @@ enum State {
     Asked,
     /// Its password is being checked.
     Checking(Box<Request>),
-    Answering(Vec<u8>, usize, Option<Box<Next>>),
+    Answering(Vec<u8>, usize, Option<(Handle, Option<Aside>)>),
     /// All is said. What the client still says is read: if it were not, the end would overtake the
     /// answer (RFC 9112, section 9.6).
     Lingering,
-}
-
-/// What the connection is when its answer is sent.
-struct Next {
-    server: Handle,
-    aside: Option<Aside>,
 }
 
 /// What there is to do with a connection.
@@ -114,9 +108,7 @@ impl Connection {
         };
         match answer(&request, self.local, Some(verdict)) {
             Answer::Respond(response) => self.respond(response, None, now, limits),
-            Answer::Socket(response, server, aside) => {
-                self.respond(response, Some(Box::new(Next { server, aside })), now, limits);
-            }
+            Answer::Socket(next) => self.open(*next, now, limits),
             // It has been.
             Answer::Check(_) => self.respond(denial(Denied::Wrong), None, now, limits),
         }
@@ -165,7 +157,7 @@ impl Connection {
                 }
             }
             if let Some(next) = next.take() {
-                return Ok(Step::Serve(next.server, next.aside));
+                return Ok(Step::Serve(next.0, next.1));
             }
             ignore_transient(self.stream.flush())?;
             if !self.stream.has_output() {
@@ -200,35 +192,42 @@ impl Connection {
         if let Some(visit) = &mut self.visit {
             visit.tls = self.stream.tls();
         }
-        let (response, next) = match Request::parse(&self.read, limits.head) {
-            Head::Partial => return Ok(None),
-            Head::Refused(status) => (Response::refusal(status, "not answered"), None),
+        match Request::parse(&self.read, limits.head) {
+            Head::Partial => {}
+            Head::Refused(status) => {
+                self.respond(Response::refusal(status, "not answered"), None, now, limits);
+            }
             Head::Whole(request, length) => {
                 self.read[..length].zeroize();
                 self.read.drain(..length);
                 match answer(&request, self.local, None) {
-                    Answer::Respond(response) => (response, None),
+                    Answer::Respond(response) => self.respond(response, None, now, limits),
+                    Answer::Socket(next) => self.open(*next, now, limits),
                     Answer::Check(credentials) => {
                         if let Some(visit) = &mut self.visit {
                             visit.user = Some(credentials.user.as_slice().into());
                         }
-                        self.state = State::Checking(request.into());
+                        self.state = State::Checking(request);
                         return Ok(Some(credentials));
-                    }
-                    Answer::Socket(response, server, aside) => {
-                        (response, Some(Box::new(Next { server, aside })))
                     }
                 }
             }
-        };
-        self.respond(response, next, now, limits);
+        }
         Ok(None)
+    }
+
+    /// Answers, and is a viewer's from then on.
+    fn open(&mut self, next: Next, now: Instant, limits: &Limits) {
+        if let Some(visit) = &mut self.visit {
+            visit.user = next.user;
+        }
+        self.respond(next.response, Some((next.server, next.aside)), now, limits);
     }
 
     fn respond(
         &mut self,
         response: Response,
-        next: Option<Box<Next>>,
+        next: Option<(Handle, Option<Aside>)>,
         now: Instant,
         limits: &Limits,
     ) {

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
 //! From a request to its answer.
 
+use std::io;
 use std::net::SocketAddr;
 
 use tungstenite::handshake::derive_accept_key;
@@ -13,6 +14,7 @@ use crate::page;
 use crate::request::{Request, Upgrade, percent_encoded};
 use crate::response::{Response, Status};
 use crate::server::{Shared, Verdict};
+use crate::sessions::User;
 
 /// RFB in binary messages, as noVNC and others name it.
 const BINARY: &str = "binary";
@@ -28,7 +30,15 @@ pub(crate) enum Answer {
     /// Once it is known whether these are right.
     Check(Credentials),
     /// Once this is sent, it is a viewer of a server.
-    Socket(Response, Handle, Option<Aside>),
+    Socket(Box<Next>),
+}
+
+/// What a connection is once it has been answered.
+pub(crate) struct Next {
+    pub(crate) response: Response,
+    pub(crate) server: Handle,
+    pub(crate) aside: Option<Aside>,
+    pub(crate) user: User,
 }
 
 impl From<Response> for Answer {
@@ -39,9 +49,9 @@ impl From<Response> for Answer {
 
 /// How somebody is in.
 enum Entry {
-    Known,
+    Known(User),
     /// By a link or a password just now; the cookie to come back with.
-    New(String),
+    New(String, User),
 }
 
 /// The answer; `verdict` is what became of the password that the request has, once that is known.
@@ -151,33 +161,40 @@ fn socket(shared: &Shared, request: &Request, verdict: Option<Verdict>) -> Answe
     if let Some(protocol) = protocol {
         response = response.header("Sec-WebSocket-Protocol", protocol);
     }
+    let (Entry::Known(user) | Entry::New(_, user)) = &entry;
+    let user = user.clone();
     let response = with_cookie(shared, entry, response);
-    Answer::Socket(response, server.clone(), with_status.then_some(aside))
+    let (server, aside) = (server.clone(), with_status.then_some(aside));
+    Answer::Socket(Box::new(Next { response, server, aside, user }))
 }
 
 /// Lets somebody in: by a cookie, by a password where that is wanted, else by a link that was not
 /// used.
 fn enter(shared: &Shared, request: &Request, verdict: Option<Verdict>) -> Result<Entry, Answer> {
     let failed = |_| Answer::from(Response::refusal(Status::Unavailable, "no random numbers"));
-    let new = || shared.sessions().open().map(|it| Entry::New(it.as_str().to_owned()));
+    let new = |user: User| {
+        let cookie = shared.sessions().open(user.clone())?;
+        Ok::<_, io::Error>(Entry::New(cookie.as_str().to_owned(), user))
+    };
     let with_password = shared.options.wants_password();
     let token = request.parameter("token").filter(|_| !with_password);
     if let Some(token) = &token {
         // Who is in already and follows a fresh link is let in by that: it is used up either way.
         // A used link is refused also where the cookie would do: else nobody learns that it was.
         return match shared.redeem(token).map_err(failed)? {
-            true => new().map_err(failed),
+            true => new(None).map_err(failed),
             false => Err(page::refused(Status::Forbidden, USED_LINK).into()),
         };
     }
-    if request.cookies(&shared.cookie_name()).any(|cookie| shared.sessions().knows(cookie)) {
-        return Ok(Entry::Known);
+    let name = shared.cookie_name();
+    if let Some(user) = request.cookies(&name).find_map(|it| shared.sessions().find(it)) {
+        return Ok(Entry::Known(user));
     }
     if !with_password {
         return Err(page::refused(Status::Forbidden, NO_LINK).into());
     }
     match (verdict, request.credentials()) {
-        (Some(Ok(())), _) => new().map_err(failed),
+        (Some(Ok(())), credentials) => new(credentials.map(|it| it.user.into())).map_err(failed),
         (Some(Err(denied)), _) => Err(denial(denied).into()),
         (None, Some(credentials)) => Err(Answer::Check(credentials)),
         (None, None) => Err(ask("The name and the password are wanted.").into()),
@@ -201,7 +218,7 @@ pub(crate) fn denial(denied: Denied) -> Response {
 }
 
 fn with_cookie(shared: &Shared, entry: Entry, response: Response) -> Response {
-    let Entry::New(cookie) = entry else { return response };
+    let Entry::New(cookie, _) = entry else { return response };
     let name = shared.cookie_name();
     let secure = if shared.options.is_secure() { "; Secure" } else { "" };
     let cookie = format!("{name}={cookie}; HttpOnly; SameSite=Strict; Path=/{secure}");

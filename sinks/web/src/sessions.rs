@@ -3,6 +3,7 @@
 
 use std::collections::VecDeque;
 use std::io;
+use std::sync::Arc;
 
 use rustix::rand::{GetRandomFlags, getrandom};
 use subtle::ConstantTimeEq;
@@ -29,11 +30,14 @@ impl Secret {
     }
 }
 
-/// The token of the next link, and the browsers that came by one.
+/// As whom somebody came in, where there are names; any bytes.
+pub(crate) type User = Option<Arc<[u8]>>;
+
+/// The token of the next link, and the browsers that are in.
 pub(crate) struct Sessions {
     token: Secret,
     /// That which was seen last is at the end.
-    cookies: VecDeque<Secret>,
+    cookies: VecDeque<(Secret, User)>,
     limit: usize,
 }
 
@@ -55,24 +59,29 @@ impl Sessions {
         Ok(true)
     }
 
-    /// A new browser.
-    pub(crate) fn open(&mut self) -> io::Result<Secret> {
+    /// A new browser, and whose it is.
+    pub(crate) fn open(&mut self, user: User) -> io::Result<Secret> {
         let cookie = Secret::new()?;
         if self.cookies.len() == self.limit {
             self.cookies.pop_front();
         }
-        self.cookies.push_back(cookie.clone());
+        self.cookies.push_back((cookie.clone(), user));
         Ok(cookie)
     }
 
-    /// Whether a browser is known by this cookie.
-    pub(crate) fn knows(&mut self, cookie: &str) -> bool {
+    /// Whose browser is known by this cookie, if one is.
+    pub(crate) fn find(&mut self, cookie: &str) -> Option<User> {
         // All are compared, whichever it is.
-        let found = self.cookies.iter().enumerate().filter(|(_, known)| known.is(cookie)).last();
-        let Some((at, _)) = found else { return false };
-        let seen = self.cookies.remove(at);
-        self.cookies.extend(seen);
-        true
+        let mut found = None;
+        for (at, (known, _)) in self.cookies.iter().enumerate() {
+            if known.is(cookie) {
+                found = Some(at);
+            }
+        }
+        let seen = self.cookies.remove(found?)?;
+        let user = seen.1.clone();
+        self.cookies.push_back(seen);
+        Some(user)
     }
 }
 
@@ -97,10 +106,14 @@ mod tests {
     #[test]
     fn the_browser_that_was_seen_longest_ago_is_forgotten() {
         let mut sessions = Sessions::new(2).unwrap();
-        let open = |sessions: &mut Sessions| sessions.open().unwrap().as_str().to_owned();
+        let open = |sessions: &mut Sessions| sessions.open(None).unwrap().as_str().to_owned();
         let (first, second) = (open(&mut sessions), open(&mut sessions));
-        assert!(sessions.knows(&first) && !sessions.knows("") && !sessions.knows(&first[1..]));
+        assert!(
+            sessions.find(&first).is_some()
+                && ["", &first[1..]].iter().all(|it| sessions.find(it).is_none())
+        );
         let third = open(&mut sessions);
-        assert!(sessions.knows(&first) && !sessions.knows(&second) && sessions.knows(&third));
+        assert!(sessions.find(&first).is_some() && sessions.find(&third).is_some());
+        assert!(sessions.find(&second).is_none());
     }
 }

@@ -7,6 +7,8 @@ use std::time::Instant;
 
 use vfio_display_sinks::{Entry, Guard, Outcome};
 
+use crate::sessions::User;
+
 /// A connection, for the record: one line when it is refused or never asks for anything, one when it
 /// becomes a viewer's, and one when that is gone. Files of the page are no visit.
 pub(crate) struct Visit {
@@ -14,7 +16,7 @@ pub(crate) struct Visit {
     pub(crate) from: SocketAddr,
     since: Instant,
     pub(crate) tls: Option<&'static str>,
-    pub(crate) user: Option<Arc<[u8]>>,
+    pub(crate) user: User,
     stage: Stage,
 }
 

@@ -159,7 +159,7 @@ fn chromium_comes_in_by_tls_and_a_password() {
     assert_eq!(browser.complaints(), [""; 0]);
     let lines = guarded.lines();
     assert!(
-        lines.iter().any(|line| line.contains("user=") && line.ends_with(" entered")),
+        lines.iter().any(|line| line.contains("user=\"anna\" ") && line.ends_with(" entered")),
         "{lines:?}"
     );
     browser.open(&format!("https://{USER}:guess@localhost:{}/", guarded.at.port()));
