@@ -33,7 +33,7 @@ pub(crate) enum Head {
     /// The beginning of a request.
     Partial,
     /// A request, and its length.
-    Whole(Request, usize),
+    Whole(Box<Request>, usize),
     /// Nothing that we answer otherwise.
     Refused(Status),
 }
@@ -55,7 +55,7 @@ impl Request {
             return Head::Refused(Status::Version);
         }
         match Self::check(&head) {
-            Ok(request) => Head::Whole(request, length),
+            Ok(request) => Head::Whole(Box::new(request), length),
             Err(status) => Head::Refused(status),
         }
     }
@@ -162,7 +162,7 @@ mod tests {
         match Request::parse(head.replace('\n', "\r\n").as_bytes(), LIMIT) {
             Head::Whole(request, length) => {
                 assert_eq!(length, head.replace('\n', "\r\n").len());
-                Ok(request)
+                Ok(*request)
             }
             Head::Refused(status) => Err(status),
             Head::Partial => panic!("{head:?} is whole"),

@@ -68,8 +68,13 @@ impl Sessions {
     /// Whether a browser is known by this cookie.
     pub(crate) fn knows(&mut self, cookie: &str) -> bool {
         // All are compared, whichever it is.
-        let found = self.cookies.iter().enumerate().filter(|(_, known)| known.is(cookie)).last();
-        let Some((at, _)) = found else { return false };
+        let mut found = None;
+        for (at, known) in self.cookies.iter().enumerate() {
+            if known.is(cookie) {
+                found = Some(at);
+            }
+        }
+        let Some(at) = found else { return false };
         let seen = self.cookies.remove(at);
         self.cookies.extend(seen);
         true
@@ -91,7 +96,8 @@ mod tests {
         assert_eq!(sessions.token().as_str(), token, "a wrong one does not use it up");
         assert!(sessions.redeem(&token).unwrap());
         assert!(!sessions.redeem(&token).unwrap());
-        assert!(sessions.redeem(&sessions.token().as_str().to_owned()).unwrap());
+        let next = sessions.token().clone();
+        assert!(sessions.redeem(next.as_str()).unwrap());
     }
 
     #[test]
