@@ -15,7 +15,7 @@
 //! nothing from elsewhere. Requests, connections and the time they take are bounded
 //! ([`Limits`]).
 //!
-//! No HTTP/2, no keep-alive, no compression: the page is some 40 KB, once.
+//! No HTTP/2, no keep-alive, no compression: the page is 44 KB, once.
 //!
 //! ```
 //! use std::io::{Read as _, Write as _};

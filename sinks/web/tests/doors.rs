@@ -3,8 +3,9 @@
 
 mod common;
 
-use std::io::{ErrorKind, Read as _, Write as _};
+use std::io::{self, ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
+use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -12,6 +13,7 @@ use common::http::{UPGRADE, connect, exchange, get, read, request, upgrade};
 use common::show::Show;
 use common::{PATIENCE, wait_for};
 use vfio_display::geometry::Size;
+use vfio_display_vnc::Stream;
 use vfio_display_web::{Admission, Gate, Limits, Options, WebServer};
 
 const SIZE: Size = Size::new(320, 200);
@@ -512,4 +514,96 @@ fn under_tls_cookies_stay_there() {
     let origin = served.origin();
     let headers = [("Cookie", pair.as_str()), ("Origin", origin.as_str())];
     assert_eq!(served.socket(&served.at.to_string(), "/websockify", &headers), 403, "http");
+}
+
+/// A layer over a socket, as TLS is: what it reads it keeps, and what is written waits for a flush.
+struct Layer {
+    stream: TcpStream,
+    input: Vec<u8>,
+    output: Vec<u8>,
+}
+
+const SECRET: u8 = 0x5a;
+
+impl Read for Layer {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        if self.input.is_empty() {
+            let mut bytes = [0; 1000];
+            let length = self.stream.read(&mut bytes)?;
+            self.input.extend(bytes[..length].iter().map(|byte| byte ^ SECRET));
+        }
+        let length = self.input.len().min(buffer.len()).min(7);
+        buffer[..length].copy_from_slice(&self.input[..length]);
+        self.input.drain(..length);
+        Ok(length)
+    }
+}
+
+impl Write for Layer {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        if !self.output.is_empty() {
+            return Err(ErrorKind::WouldBlock.into());
+        }
+        let length = bytes.len().min(900);
+        self.output.extend(bytes[..length].iter().map(|byte| byte ^ SECRET));
+        Ok(length)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        while !self.output.is_empty() {
+            let length = self.stream.write(&self.output)?;
+            self.output.drain(..length);
+        }
+        Ok(())
+    }
+}
+
+impl AsFd for Layer {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.stream.as_fd()
+    }
+}
+
+impl Stream for Layer {
+    fn has_input(&self) -> bool {
+        !self.input.is_empty()
+    }
+
+    fn has_output(&self) -> bool {
+        !self.output.is_empty()
+    }
+}
+
+#[test]
+fn connections_may_go_through_a_layer() {
+    let accept: vfio_display_web::OnAccept =
+        Arc::new(|stream, _| Ok(Box::new(Layer { stream, input: Vec::new(), output: Vec::new() })));
+    let served = Served::new(Options { accept, ..Options::default() });
+    let ask = |bytes: &[u8]| {
+        let mut stream = connect(served.at);
+        let hidden: Vec<u8> = bytes.iter().map(|byte| byte ^ SECRET).collect();
+        stream.write_all(&hidden).unwrap();
+        stream
+    };
+    let plain = |bytes: &[u8]| {
+        let bytes = bytes.iter().map(|byte| byte ^ SECRET).collect();
+        String::from_utf8(bytes).unwrap()
+    };
+    let host = served.at.to_string();
+    let mut answer = Vec::new();
+    ask(request(&host, "/style.css", &[]).as_bytes()).read_to_end(&mut answer).unwrap();
+    let answer = plain(&answer);
+    assert!(answer.starts_with("HTTP/1.1 200 OK\r\n"), "{answer}");
+    assert!(answer.ends_with("}\n"), "all of it: {answer}");
+
+    let target = format!("/websockify?token={}", served.token());
+    let head = request(&host, &target, &UPGRADE).into_bytes();
+    let handshake = [frame(2, b"RFB 003.008\n"), frame(2, &[1]), frame(2, &[1])].concat();
+    let mut stream = ask(&[head, handshake].concat());
+    let mut bytes = Vec::new();
+    while !bytes.ends_with(&b"mock".map(|byte| byte ^ SECRET)) {
+        let mut byte = [0];
+        stream.read_exact(&mut byte).unwrap();
+        bytes.push(byte[0]);
+    }
 }
