@@ -59,11 +59,14 @@ fn what_is_asked_for_is_served_and_nothing_else() {
     let serve = Serve::start(DEV, &["--web=127.0.0.1:0"]);
     assert_eq!(follow(&serve.address).status, 303);
     drop(serve);
-    let serve = Serve::start(DEV, &["--json", "--web=[::1]:0", "--vnc", "127.0.0.1:0"]);
+    let mut serve = Serve::start(DEV, &["--json", "--web=[::1]:0", "--vnc", "127.0.0.1:0"]);
     let told: Value = serde_json::from_str(&serve.address).expect("JSON");
     let (vnc, web) = (told["vnc"].as_str(), told["web"].as_str());
     assert!(vnc.is_some_and(|vnc| vnc.starts_with("vnc://127.0.0.1:")), "{told}");
     assert!(web.is_some_and(|web| web.starts_with("http://[::1]:")), "{told}");
+    assert_eq!(follow(web.unwrap_or_default()).status, 303);
+    let next: Value = serde_json::from_str(&serve.line()).expect("JSON");
+    assert!(next["web"].is_string() && next["web"] != told["web"], "{next}");
     serve.stop();
     // Asked for VNC alone, there is one line: `stop` looks.
     Serve::at_any_port(DEV, &[]).stop();

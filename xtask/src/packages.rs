@@ -36,6 +36,8 @@ const PEERS: &[&str] = &[
     "dbus-bin",
     "dbus-daemon",
     "edid-decode",
+    // a page of chromium's, in letters that can be read
+    "fonts-dejavu-core",
     "freerdp2-x11",
     "gir1.2-glib-2.0",
     "gvncviewer",

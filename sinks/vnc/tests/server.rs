@@ -3,6 +3,7 @@
 
 mod common;
 
+use std::io::Read;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixStream;
 use std::sync::Mutex;
@@ -336,4 +337,30 @@ fn formats_of_viewers_do_not_meet() {
         let want = desk.picture.pixels().iter().map(|p| two.format.pack(*p));
         assert!(want.eq(two.pixels.iter().copied()));
     }
+}
+
+#[test]
+fn a_handle_brings_viewers_and_outlives_the_server() {
+    let mut desk = Desk::new(Size::new(200, 120), Limits::default());
+    let handle = desk.server.handle();
+    assert!(!handle.has_signal() && !handle.is_stopped());
+    let (ours, theirs) = UnixStream::pair().unwrap();
+    handle.serve(Box::new(theirs)).unwrap();
+    let mut greeting = [0; 12];
+    (&ours).read_exact(&mut greeting).unwrap();
+    assert_eq!(&greeting, b"RFB 003.008\n");
+    desk.show_whole();
+    let _viewer = desk.viewer(&[ZRLE]);
+    assert!(handle.has_signal());
+    assert_eq!((handle.size(), handle.viewers()), (Size::new(200, 120), 1));
+    desk.server.blank().unwrap();
+    assert!(!handle.has_signal());
+
+    drop(desk);
+    assert!(handle.is_stopped());
+    let (ours, theirs) = UnixStream::pair().unwrap();
+    let refused = handle.serve(Box::new(theirs)).unwrap_err();
+    assert_eq!(refused.kind(), std::io::ErrorKind::NotConnected);
+    // And nothing keeps it open.
+    assert_eq!((&ours).read(&mut [0]).unwrap(), 0);
 }

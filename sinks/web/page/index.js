@@ -13,7 +13,8 @@ function entry({ name, title, width, height, viewers, viewOnly }) {
   label.textContent = title;
   const facts = document.createElement("span");
   const people = viewers === 1 ? "1 viewer" : `${viewers} viewers`;
-  facts.textContent = `${width}×${height}, ${people}${viewOnly ? ", view only" : ""}`;
+  const size = width ? `${width}×${height}, ` : "";
+  facts.textContent = `${size}${people}${viewOnly ? ", view only" : ""}`;
   link.append(label, facts);
   const item = document.createElement("li");
   item.append(link);

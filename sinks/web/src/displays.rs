@@ -44,12 +44,13 @@ impl Displays {
     /// For the list of displays.
     pub(crate) fn json(&self) -> Value {
         let each = self.0.iter().map(|(name, Display { title, server })| {
-            let size = server.size();
+            // Before there was a picture, the size is that of the words in its place.
+            let size = server.has_signal().then(|| server.size());
             json!({
                 "name": name,
                 "title": title,
-                "width": size.width,
-                "height": size.height,
+                "width": size.map(|size| size.width),
+                "height": size.map(|size| size.height),
                 "viewers": server.viewers(),
                 "viewOnly": server.view_only(),
             })

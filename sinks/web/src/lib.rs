@@ -16,7 +16,7 @@
 //! ([`Limits`]). With a [`Guard`](vfio_display_sinks::Guard) all of it is by TLS; and where that wants
 //! a password, a browser asks for it, and no link lets anybody in.
 //!
-//! No HTTP/2, no keep-alive, no compression: the page is some 40 KB, once.
+//! No HTTP/2, no keep-alive, no compression: the page is 44 KB, once.
 //!
 //! ```
 //! use std::io::{Read as _, Write as _};

@@ -100,7 +100,8 @@ mod tests {
         assert_eq!(sessions.token().as_str(), token, "a wrong one does not use it up");
         assert!(sessions.redeem(&token).unwrap());
         assert!(!sessions.redeem(&token).unwrap());
-        assert!(sessions.redeem(&sessions.token().as_str().to_owned()).unwrap());
+        let next = sessions.token().clone();
+        assert!(sessions.redeem(next.as_str()).unwrap());
     }
 
     #[test]

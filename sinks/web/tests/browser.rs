@@ -277,7 +277,16 @@ fn the_guest_is_asked_for_the_size_of_the_window() {
         page.show.mock.set_mode(size).unwrap();
         page.shows("the size of the window", size.width.into());
     }
+    // A guest that keeps its own size is asked once, also when its signal comes and goes.
+    let (own, wish) = (SIZE, Size::new(500, 450));
+    page.browser.resize(wish);
+    wait_for("the wish", || (page.show.asked() == Some(wish)).then_some(()));
     let asked = page.show.heard.sizes.lock().unwrap().len();
+    page.show.mock.off();
+    page.browser.until("document.querySelector('#notice').textContent === 'no signal'");
+    page.show.mock.set_mode(own).unwrap();
+    page.shows("its own size", 9);
+    page.browser.until("document.querySelector('#notice').hidden");
     std::thread::sleep(Duration::from_millis(600));
     assert_eq!(page.show.heard.sizes.lock().unwrap().len(), asked, "and not again");
     page.no_complaints();
@@ -394,7 +403,7 @@ fn several_displays_are_listed_and_followed() {
     page.web.publish("b/2?&", title, second.handle.clone());
     page.browser.open(&format!("http://{}/", page.at));
     page.browser.until("document.querySelectorAll('#displays a').length === 2");
-    assert!(page.browser.text("#displays li:first-child").contains(title));
+    assert_eq!(page.browser.text("#displays li:first-child"), format!("{title}0 viewers"));
     page.browser.run("document.querySelector('#displays a').click()");
     page.browser.shows("the one that was chosen", second.card(9));
     assert_eq!(page.browser.text("#title"), title);
