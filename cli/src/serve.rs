@@ -5,6 +5,7 @@
 //! did, the end of the VMM, a signal. While nobody looks there is nothing to wait for but those.
 
 mod back;
+mod door;
 mod guest;
 mod record;
 mod servers;
@@ -27,6 +28,7 @@ use vfio_display::edid::{Debounce, Edid};
 use vfio_display::{Detection, Display, Look, Poll};
 
 use self::back::Back;
+pub(crate) use self::door::AUDIT;
 use self::guest::Guest;
 use self::record::Recorder;
 use self::sinks::Sinks;

@@ -9,10 +9,11 @@ use std::sync::Arc;
 use serde_json::{Value, json};
 use tracing::info;
 use vfio_display_dbus::{ConnectError, DbusServer};
+use vfio_display_door::Identity;
 use vfio_display_vnc::{ListenError, VncServer};
 
 use super::back::Back;
-use super::failed;
+use super::{door, failed};
 use crate::args::{Address, Serve};
 use crate::exit::{Failure, Status};
 
@@ -35,6 +36,8 @@ pub(super) struct Told {
     vnc: Option<String>,
     dbus: Option<String>,
     dbus_p2p: Option<String>,
+    /// Who the servers are, for viewers to check.
+    tls: Option<Identity>,
 }
 
 impl Told {
@@ -45,15 +48,22 @@ impl Told {
                 told[name] = json!(at);
             }
         }
+        if let Some(tls) = &self.tls {
+            told["tls_fingerprint"] = json!(tls.fingerprint().to_string());
+            told["tls_certificate"] = json!(tls.certificate_file());
+        }
         told
     }
 }
 
 impl fmt::Display for Told {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { vnc, dbus, dbus_p2p } = self;
+        let Self { vnc, dbus, dbus_p2p, tls } = self;
         let dbus = [dbus, dbus_p2p].into_iter().flatten().map(|at| format!("dbus {at}"));
-        let lines: Vec<String> = vnc.clone().into_iter().chain(dbus).collect();
+        let tls = tls.iter().map(|tls| {
+            format!("certificate {} sha256 {}", tls.certificate_file().display(), tls.fingerprint())
+        });
+        let lines: Vec<String> = vnc.clone().into_iter().chain(dbus).chain(tls).collect();
         f.write_str(&lines.join("\n"))
     }
 }
@@ -74,10 +84,16 @@ fn start_vnc(
     back: &Arc<Back>,
     told: &mut Told,
 ) -> Result<VncServer, Failure> {
+    if let Some(Address::Tcp(at)) = &args.vnc {
+        door::permit(&args.remote, *at)?;
+    }
+    let door = door::open(&args.remote)?;
+    told.tls = door.as_ref().map(|door| door.identity().clone());
     let options = vfio_display_vnc::Options {
         name: dev.into(),
         view_only: args.view_only,
         resize: args.resize,
+        guard: door.map(|door| door as _),
         on_notice: Some(Arc::new(|notice| info!("{notice:?}"))),
         ..Default::default()
     };
