@@ -9,7 +9,7 @@ use std::sync::Arc;
 use serde_json::{Value, json};
 use tracing::info;
 use vfio_display_dbus::{ConnectError, DbusServer};
-use vfio_display_door::Identity;
+use vfio_display_door::{Door, Identity};
 use vfio_display_vnc::{ListenError, VncServer};
 
 use super::back::Back;
@@ -74,7 +74,12 @@ pub(super) fn start(args: &Serve, dev: &str, back: &Arc<Back>) -> Result<(Server
     let by_dbus = args.dbus.is_some() || args.dbus_p2p.is_some();
     let dbus = if by_dbus { Some(start_dbus(args, dev, back, &mut told)?) } else { None };
     let by_vnc = args.vnc.is_some() || !by_dbus;
-    let vnc = if by_vnc { Some(start_vnc(args, dev, back, &mut told)?) } else { None };
+    if let Some(Address::Tcp(at)) = &args.vnc {
+        door::permit(&args.remote, *at)?;
+    }
+    let door = if by_vnc { door::open(&args.remote)? } else { None };
+    told.tls = door.as_ref().map(|door| door.identity().clone());
+    let vnc = if by_vnc { Some(start_vnc(args, dev, back, door, &mut told)?) } else { None };
     Ok((Servers { vnc, dbus }, told))
 }
 
@@ -82,13 +87,9 @@ fn start_vnc(
     args: &Serve,
     dev: &str,
     back: &Arc<Back>,
+    door: Option<Arc<Door>>,
     told: &mut Told,
 ) -> Result<VncServer, Failure> {
-    if let Some(Address::Tcp(at)) = &args.vnc {
-        door::permit(&args.remote, *at)?;
-    }
-    let door = door::open(&args.remote)?;
-    told.tls = door.as_ref().map(|door| door.identity().clone());
     let options = vfio_display_vnc::Options {
         name: dev.into(),
         view_only: args.view_only,
