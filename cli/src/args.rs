@@ -39,6 +39,7 @@ pub(crate) enum Command {
     Probe(Probe),
     Shot(Shot),
     Serve(Serve),
+    Passwd(Passwd),
     MockDevice(MockDevice),
 }
 
@@ -103,6 +104,7 @@ Examples:
   vfio-display serve pid:4711 --vnc unix:/run/vm1.sock a socket that only you can open
   vfio-display serve pid:4711 --user nobody            no root any more once the device is open
   vfio-display serve pid:4711 --web=127.0.0.1:8080     in a browser alone, by the link it prints
+  vfio-display serve pid:4711 --vnc 0.0.0.0:5900 --allow-remote --password-file vm1.passwd
   vfio-display serve pid:4711 --dbus                   to clients of `qemu -display dbus`: RDP, GTK
   vfio-display serve mock --record - | ffmpeg -f rawvideo -pix_fmt bgr0 -s 1024x768 -r 60 -i - a.mp4
   vfio-display serve --all                             every display of every VMM, a socket each")]
@@ -113,8 +115,8 @@ pub(crate) struct Serve {
     #[command(flatten)]
     pub(crate) all: All,
 
-    /// Where viewers connect: an address of this machine, or unix:PATH [127.0.0.1:5900, or the
-    /// next port that is free]
+    /// Where viewers connect: an address, or unix:PATH [127.0.0.1:5900, or the next port that is
+    /// free]
     #[arg(long, value_name = "ADDR")]
     pub(crate) vnc: Option<Address>,
 
@@ -177,6 +179,9 @@ pub(crate) struct Serve {
     /// whether the sandbox is what ends it
     #[arg(long)]
     pub(crate) no_sandbox: bool,
+
+    #[command(flatten)]
+    pub(crate) remote: Remote,
 }
 
 impl Serve {
@@ -184,6 +189,50 @@ impl Serve {
     pub(crate) fn records_to_stdout(&self) -> bool {
         self.record.as_deref().is_some_and(|path| path.as_os_str() == "-")
     }
+}
+
+/// What stands before viewers who come by TCP.
+#[derive(Clone, Debug, Args)]
+#[command(next_help_heading = "From other machines")]
+pub(crate) struct Remote {
+    /// Listen on addresses that other machines can reach. It takes a password, and TLS is always on
+    #[arg(long)]
+    pub(crate) allow_remote: bool,
+
+    /// TLS for viewers on this machine, too
+    #[arg(long)]
+    pub(crate) tls: bool,
+
+    /// The certificate, and those that sign it after it, in PEM [one that signs itself, made on
+    /// first use]
+    #[arg(long, value_name = "FILE", requires = "tls_key")]
+    pub(crate) tls_cert: Option<PathBuf>,
+
+    /// Its key, in PEM
+    #[arg(long, value_name = "FILE", requires = "tls_cert")]
+    pub(crate) tls_key: Option<PathBuf>,
+
+    /// Passwords that let in, as `vfio-display passwd` writes them [the systemd credential
+    /// vfio-display.password, if there is one]
+    #[arg(long, value_name = "FILE")]
+    pub(crate) password_file: Option<PathBuf>,
+}
+
+/// Set a password for viewers, asked for on the terminal or read from standard input
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  vfio-display passwd vm1.passwd                  one password, for whatever name a viewer gives
+  vfio-display passwd vm1.passwd --user anna      a name and its password; other names stay
+  pwgen 20 1 | vfio-display passwd vm1.passwd     from another program")]
+pub(crate) struct Passwd {
+    /// The file, made if it is not there; its owner's alone
+    #[arg(value_name = "FILE")]
+    pub(crate) file: PathBuf,
+
+    /// Whose password it is
+    #[arg(long, value_name = "NAME")]
+    pub(crate) user: Option<String>,
 }
 
 /// Serve a device with a framebuffer region by vfio-user, for a VMM or for DEV vfio-user:PATH

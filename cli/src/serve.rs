@@ -6,6 +6,7 @@
 
 mod all;
 mod back;
+mod door;
 mod guest;
 mod metrics;
 mod record;
@@ -14,6 +15,7 @@ mod servers;
 mod sinks;
 mod station;
 mod status;
+mod web;
 
 use std::io;
 use std::os::unix::net::UnixStream;
@@ -24,10 +26,11 @@ use rustix::event::Timespec;
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::low_level::pipe;
 
+pub(crate) use self::door::AUDIT;
 use self::record::Output;
 pub(crate) use self::sandbox::User;
 use self::sandbox::{Needs, Sandbox};
-use self::station::Station;
+use self::station::{Parts, Station};
 use self::status::Status as StatusLine;
 use crate::args::{Device, Serve};
 use crate::exit::{Failure, Status};
@@ -41,21 +44,23 @@ pub(crate) fn run(args: &Serve, json: bool) -> Result<(), Failure> {
     let device = Device { dev, force: args.device.force };
     let open = device.open()?;
     let needs = Needs::new(args, &device, &open);
+    let door = door::read(args)?;
     if let Some(user) = &args.user {
         user.take(&needs)?;
     }
     let output = args.record.as_deref().map(|path| Output::open(path, args.fps)).transpose()?;
     let sandbox = if args.no_sandbox { None } else { Some(Sandbox::begin(needs)?) };
-    let (station, told) = Station::start(
+    let (station, told) = Station::start(Parts {
         args,
         device,
         open,
         output,
-        signals.into(),
-        Arc::default(),
-        StatusLine::new(),
+        door: door.map(door::start).transpose()?,
+        stop: signals.into(),
+        meter: Arc::default(),
+        status: StatusLine::new(),
         json,
-    )?;
+    })?;
     if let Some(sandbox) = sandbox {
         sandbox.lock()?;
     }

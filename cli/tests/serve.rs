@@ -167,8 +167,8 @@ fn a_port_that_is_taken_is_passed_over_unless_it_was_asked_for() {
 fn what_can_not_be_served_is_said_with_its_status() {
     let socket = |path: &str| format!("unix:{path}");
     for (dev, vnc, status, told) in [
-        (DEV, "0.0.0.0:5900".to_owned(), 2, "without TLS only loopback"),
-        (DEV, "192.0.2.1:5900".to_owned(), 2, "without TLS only loopback"),
+        (DEV, "0.0.0.0:5900".to_owned(), 2, "--allow-remote"),
+        (DEV, "192.0.2.1:5900".to_owned(), 2, "from other machines"),
         (DEV, "localhost".to_owned(), 2, "IP:PORT"),
         (DEV, socket("/no/such/dir/s"), 3, "/no/such/dir/s"),
         (DEV, socket("/dev/null"), 5, "/dev/null"),

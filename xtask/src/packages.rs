@@ -41,6 +41,8 @@ const PEERS: &[&str] = &[
     "freerdp2-x11",
     "gir1.2-glib-2.0",
     "gvncviewer",
+    // gtk-vnc looks for certificates in the home of the user database alone
+    "libnss-wrapper",
     // qemu-rdp is built, against these
     "libopus-dev",
     "libpixman-1-dev",

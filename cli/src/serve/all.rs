@@ -24,6 +24,8 @@ use rustix::event::{PollFd, PollFlags, poll};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use serde_json::json;
 use tracing::{info, warn};
+use vfio_display_vnc::Handle;
+use vfio_display_web::WebServer;
 
 use self::dir::SocketDir;
 use self::runner::{Report, Reports, Runner};
@@ -33,7 +35,7 @@ use self::vmms::Vmms;
 use self::watch::{Seen, Watch};
 use super::metrics::{Meter, Metrics};
 use super::servers::Told;
-use super::{failed, timespec};
+use super::{door, failed, timespec, web};
 use crate::args::{Address, Device, Serve};
 use crate::exit::{Failure, Status};
 use crate::output::say;
@@ -48,6 +50,11 @@ pub(super) fn run(args: &Serve, signals: UnixStream, json: bool) -> Result<(), F
     let dir = SocketDir::claim(args.all.dir.clone())?;
     raise_files();
     let watch = Watch::new(args.all.vfio_user_dir.clone());
+    let door = door::read(args)?.map(door::start).transpose()?;
+    let metrics = Arc::<Metrics>::default();
+    let rendered = Arc::clone(&metrics);
+    let guard = door.clone().map(|door| door as _);
+    let (web, link) = web::start(args, guard, Some(Arc::new(move || rendered.render())), json)?;
     let now = Instant::now();
     let mut all = All {
         args,
@@ -57,11 +64,18 @@ pub(super) fn run(args: &Serve, signals: UnixStream, json: bool) -> Result<(), F
         vmms: Vmms::default(),
         slots: Slots::new(args.all.most as usize),
         reports: Reports::new().map_err(|error| failed("an eventfd", error))?,
-        metrics: Arc::default(),
+        metrics,
+        web,
         dir,
     };
-    let told = all.dir.path().display().to_string();
-    all.say(&told, || json!({ "event": "serving", "dir": told }))?;
+    let dir = all.dir.path().display().to_string();
+    let page = Told::page(link, door.as_deref());
+    all.say(&format!("{dir}\n{page}"), || {
+        let mut event = page.json();
+        event["event"] = json!("serving");
+        event["dir"] = json!(dir);
+        event
+    })?;
     all.list_sockets(now, &[]);
     let ended = all.run(&signals);
     all.stop();
@@ -79,6 +93,8 @@ struct All<'a> {
     slots: Slots,
     reports: Reports,
     metrics: Arc<Metrics>,
+    /// The page of all of them.
+    web: WebServer,
 }
 
 impl All<'_> {
@@ -157,9 +173,9 @@ impl All<'_> {
     fn take_reports(&mut self, now: Instant) -> Result<(), Failure> {
         for (source, report) in self.reports.take() {
             match report {
-                Report::Appeared(told) => {
+                Report::Appeared(told, viewers) => {
                     if let Some((name, meter)) = self.slots.appeared(&source) {
-                        self.appeared(&name, &told, meter)?;
+                        self.appeared(&name, &told, meter, viewers)?;
                     }
                 }
                 Report::Ended => {
@@ -182,8 +198,17 @@ impl All<'_> {
     }
 
     /// A display is served from now on. Whatever follows the displays is told here.
-    fn appeared(&mut self, name: &str, told: &Told, meter: Arc<Meter>) -> Result<(), Failure> {
+    fn appeared(
+        &mut self,
+        name: &str,
+        told: &Told,
+        meter: Arc<Meter>,
+        viewers: Option<Handle>,
+    ) -> Result<(), Failure> {
         self.metrics.appeared(name, meter);
+        if let Some(viewers) = viewers {
+            self.web.publish(name, name, viewers);
+        }
         self.say(&format!("appeared {name} {told}"), || {
             let mut event = told.json();
             event["event"] = json!("appeared");
@@ -195,6 +220,7 @@ impl All<'_> {
     /// It is no more, because of `failure` or because it was told to end.
     fn gone(&mut self, name: &str, failure: Option<&Failure>) -> Result<(), Failure> {
         self.metrics.gone(name);
+        self.web.withdraw(name);
         let why = failure.map(|failure| failure.message.as_str());
         let text = why.map_or(format!("gone {name}"), |why| format!("gone {name}: {why}"));
         self.say(&text, || json!({ "event": "gone", "name": name, "why": why }))

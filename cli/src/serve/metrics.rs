@@ -75,7 +75,6 @@ impl Metrics {
     }
 
     /// The counters as text.
-    #[cfg_attr(not(test), expect(dead_code, reason = "the door that shows them is another's"))]
     pub(super) fn render(&self) -> String {
         let all = lock(&self.all);
         let mut text = Text::default();

@@ -7,22 +7,21 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 
 use serde_json::{Value, json};
-use tracing::{info, warn};
+use tracing::info;
 use vfio_display_dbus::{ConnectError, DbusServer};
+use vfio_display_door::{Door, Identity};
+use vfio_display_sinks::Guard;
 use vfio_display_vnc::{ListenError, VncServer};
 use vfio_display_web::WebServer;
 
 use super::back::Back;
-use super::failed;
+use super::{failed, web};
 use crate::args::{Address, Serve};
 use crate::dev::Dev;
 use crate::exit::{Failure, Status};
-use crate::output::{clear_line, say};
 
-/// VNC's own port and that of the page, and how many after it are tried where none is asked for by
-/// name.
-const VNC_PORT: u16 = 5900;
-const WEB_PORT: u16 = 6080;
+/// VNC's own port, and how many after a server's own are tried where none is asked for by name.
+const PORT: u16 = 5900;
 const PORTS: u16 = 100;
 
 /// The name of the session's bus, among addresses.
@@ -39,21 +38,36 @@ pub(super) struct Servers {
 /// Where viewers find them.
 #[derive(Debug, Default)]
 pub(super) struct Told {
-    dev: String,
+    dev: Option<String>,
     vnc: Option<String>,
     web: Option<String>,
     dbus: Option<String>,
     dbus_p2p: Option<String>,
+    /// Who the servers are, for viewers to check.
+    tls: Option<Identity>,
 }
 
 impl Told {
+    /// A page of several displays.
+    pub(super) fn page(link: String, door: Option<&Door>) -> Self {
+        let tls = door.map(|door| door.identity().clone());
+        Self { web: Some(link), tls, ..Self::default() }
+    }
+
     pub(super) fn json(&self) -> Value {
-        let Self { dev, vnc, web, dbus, dbus_p2p } = self;
-        let mut told = json!({ "device": dev });
-        for (name, at) in [("vnc", vnc), ("web", web), ("dbus", dbus), ("dbus_p2p", dbus_p2p)] {
+        let Self { dev, vnc, web, dbus, dbus_p2p, tls } = self;
+        let mut told = json!({});
+        let device = ("device", dev);
+        for (name, at) in
+            [device, ("vnc", vnc), ("web", web), ("dbus", dbus), ("dbus_p2p", dbus_p2p)]
+        {
             if let Some(at) = at {
                 told[name] = json!(at);
             }
+        }
+        if let Some(tls) = tls {
+            told["tls_fingerprint"] = json!(tls.fingerprint().to_string());
+            told["tls_certificate"] = json!(tls.certificate_file());
         }
         told
     }
@@ -61,10 +75,13 @@ impl Told {
 
 impl fmt::Display for Told {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { vnc, web, dbus, dbus_p2p, .. } = self;
+        let Self { vnc, web, dbus, dbus_p2p, tls, .. } = self;
         let by_tcp = [vnc, web].into_iter().flatten().cloned();
         let dbus = [dbus, dbus_p2p].into_iter().flatten().map(|at| format!("dbus {at}"));
-        let lines: Vec<String> = by_tcp.chain(dbus).collect();
+        let tls = tls.iter().map(|tls| {
+            format!("certificate {} sha256 {}", tls.certificate_file().display(), tls.fingerprint())
+        });
+        let lines: Vec<String> = by_tcp.chain(dbus).chain(tls).collect();
         f.write_str(&lines.join("\n"))
     }
 }
@@ -75,70 +92,49 @@ pub(super) fn start(
     args: &Serve,
     dev: &Dev,
     back: &Arc<Back>,
+    door: Option<Arc<Door>>,
     json: bool,
 ) -> Result<(Servers, Told), Failure> {
-    let mut told = Told { dev: dev.to_string(), ..Told::default() };
+    let mut told = Told { dev: Some(dev.to_string()), ..Told::default() };
     let by_dbus = args.dbus.is_some() || args.dbus_p2p.is_some();
     let default = !by_dbus && args.vnc.is_none() && args.web.is_none();
     let dbus = if by_dbus { Some(start_dbus(args, dev, back, &mut told)?) } else { None };
     let (by_vnc, by_web) = (args.vnc.is_some() || default, args.web.is_some() || default);
-    let vnc = if by_vnc || by_web { Some(start_vnc(args, dev, back)?) } else { None };
+    told.tls = door.as_ref().map(|door| door.identity().clone());
+    let guard = || door.clone().map(|door| door as Arc<dyn Guard>);
+    let vnc = if by_vnc || by_web { Some(start_vnc(args, dev, back, guard())?) } else { None };
     if let (true, Some(vnc)) = (by_vnc, &vnc) {
         told.vnc = Some(listen(vnc, args.vnc.as_ref())?);
     }
     let web = match &vnc {
-        Some(vnc) if by_web => Some(start_web(args, dev, vnc, json, &mut told)?),
+        Some(vnc) if by_web => {
+            let (server, link) = web::start(args, guard(), None, json)?;
+            let name = dev.to_string();
+            server.publish(&name, &name, vnc.handle());
+            told.web = Some(link);
+            Some(server)
+        }
         _ => None,
     };
     Ok((Servers { vnc, dbus, _web: web }, told))
 }
 
-fn start_vnc(args: &Serve, dev: &Dev, back: &Arc<Back>) -> Result<VncServer, Failure> {
+fn start_vnc(
+    args: &Serve,
+    dev: &Dev,
+    back: &Arc<Back>,
+    guard: Option<Arc<dyn Guard>>,
+) -> Result<VncServer, Failure> {
     let options = vfio_display_vnc::Options {
         name: dev.to_string().into(),
         view_only: args.view_only,
         resize: args.resize,
+        guard,
         on_notice: Some(Arc::new(|notice| info!("{notice:?}"))),
         ..Default::default()
     };
     VncServer::start(options, Back::of_server(back, 0))
         .map_err(|error| failed("the VNC server can't be started", error))
-}
-
-/// Starts the page of what a VNC server shows. A link is good once: the next is printed then.
-fn start_web(
-    args: &Serve,
-    dev: &Dev,
-    vnc: &VncServer,
-    json: bool,
-    told: &mut Told,
-) -> Result<WebServer, Failure> {
-    let recording = args.records_to_stdout();
-    let on_link = move |link: &str| {
-        let told = if json { json!({ "web": link }).to_string() } else { link.to_owned() };
-        clear_line();
-        if recording {
-            eprintln!("{told}");
-        } else if let Err(failure) = say(&told) {
-            warn!("{}", failure.message);
-        }
-    };
-    let options = vfio_display_web::Options {
-        hosts: args.web_host.clone(),
-        origins: args.web_origin.clone(),
-        on_link: Some(Arc::new(on_link)),
-        ..Default::default()
-    };
-    let server = WebServer::start(options)
-        .map_err(|error| failed("the web server can't be started", error))?;
-    match args.web.flatten() {
-        Some(at) => server.listen_tcp(at)?,
-        None => first_free(WEB_PORT, |at| server.listen_tcp(at))?,
-    };
-    let name = dev.to_string();
-    server.publish(&name, &name, vnc.handle());
-    told.web = server.link();
-    Ok(server)
 }
 
 fn start_dbus(
@@ -179,12 +175,12 @@ fn listen(server: &VncServer, address: Option<&Address>) -> Result<String, Failu
             Ok(format!("unix:{}", path.display()))
         }
         Some(Address::Tcp(at)) => Ok(link(server.listen_tcp(*at)?)),
-        None => first_free(VNC_PORT, |at| server.listen_tcp(at)).map(link),
+        None => first_free(PORT, |at| server.listen_tcp(at)).map(link),
     }
 }
 
 /// Listens on the first port from `first` on that is free.
-fn first_free(
+pub(super) fn first_free(
     first: u16,
     listen: impl Fn(SocketAddr) -> Result<SocketAddr, ListenError>,
 ) -> Result<SocketAddr, Failure> {

@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use vfio_display::sink::{Sink, SinkError, Takes};
 use vfio_display::{Cursor, DmabufFrame, Frame};
-use vfio_display_vnc::VncServer;
+use vfio_display_vnc::{Handle, VncServer};
 
 use super::record::Recorder;
 use super::servers::Servers;
@@ -30,6 +30,11 @@ impl Sinks {
     /// Bytes that VNC viewers took.
     pub(super) fn sent(&self) -> u64 {
         self.servers.vnc.as_ref().map_or(0, VncServer::sent)
+    }
+
+    /// What brings viewers to VNC.
+    pub(super) fn vnc(&self) -> Option<Handle> {
+        self.servers.vnc.as_ref().map(VncServer::handle)
     }
 
     /// Time passes, also for a recording.

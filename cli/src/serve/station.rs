@@ -15,6 +15,8 @@ use vfio_display::device::{GfxDevice, PlaneKind};
 use vfio_display::display::{self, PollError};
 use vfio_display::edid::{Debounce, Edid};
 use vfio_display::{Detection, Display, Look, Poll};
+use vfio_display_door::Door;
+use vfio_display_vnc::Handle;
 
 use super::back::Back;
 use super::guest::Guest;
@@ -71,6 +73,22 @@ fn wake(display: &Display<Box<dyn GfxDevice>>) -> Result<Option<OwnedFd>, Failur
     }
 }
 
+/// What a station is made of.
+pub(super) struct Parts<'a> {
+    pub(super) args: &'a Serve,
+    pub(super) device: Device,
+    pub(super) open: OpenDevice,
+    /// Where a recording goes.
+    pub(super) output: Option<Output>,
+    /// What stands before viewers by TCP.
+    pub(super) door: Option<Arc<Door>>,
+    /// Readable when this is to end.
+    pub(super) stop: OwnedFd,
+    pub(super) meter: Arc<Meter>,
+    pub(super) status: StatusLine,
+    pub(super) json: bool,
+}
+
 /// All that the loop turns around.
 pub(super) struct Station<'a> {
     args: &'a Serve,
@@ -107,16 +125,8 @@ enum Woken {
 
 impl<'a> Station<'a> {
     /// Starts the servers of a device that is open; answers also with where viewers find them.
-    pub(super) fn start(
-        args: &'a Serve,
-        device: Device,
-        open: OpenDevice,
-        output: Option<Output>,
-        stop: OwnedFd,
-        meter: Arc<Meter>,
-        status: StatusLine,
-        json: bool,
-    ) -> Result<(Self, Told), Failure> {
+    pub(super) fn start(parts: Parts<'a>) -> Result<(Self, Told), Failure> {
+        let Parts { args, device, open, output, door, stop, meter, status, json } = parts;
         let recorder = output.map(Recorder::new).transpose()?;
         let guest = open.mock.map(Guest::start).transpose().map_err(|e| failed("the mock", e))?;
         let recording = recorder.is_some();
@@ -124,7 +134,7 @@ impl<'a> Station<'a> {
         let wake = wake(&display)?;
         let back = Back::new(guest, &device.dev.to_string());
         let back = Arc::new(back.map_err(|error| failed("an eventfd", error))?);
-        let (servers, told) = servers::start(args, &device.dev, &back, json)?;
+        let (servers, told) = servers::start(args, &device.dev, &back, door, json)?;
         let station = Self {
             args,
             device,
@@ -143,6 +153,11 @@ impl<'a> Station<'a> {
             recording,
         };
         Ok((station, told))
+    }
+
+    /// What brings viewers from elsewhere, if the display is shown to such.
+    pub(super) fn viewers(&self) -> Option<Handle> {
+        self.sinks.vnc()
     }
 
     /// Serves until something ends it.

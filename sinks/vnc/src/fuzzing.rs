@@ -81,9 +81,11 @@ pub fn vencrypt(data: &[u8]) {
         rest = more;
         let awaited = session.awaits();
         assert_eq!(session.wants_input(), awaited.is_none());
-        let result = session.receive(bytes, &mut |said| panic!("{said:?} of a stranger"));
+        let mut heard = false;
+        let result = session.receive(bytes, &mut |_| heard = true);
+        assert!(!heard || session.stage() == Stage::Ready, "it listens to a stranger");
         assert!(result.is_err() || bytes.is_empty() || awaited.is_none(), "it takes no input now");
-        if result.is_err() {
+        if result.is_err() && session.stage() != Stage::Ready {
             break;
         }
         if step & 64 != 0 {

@@ -12,13 +12,14 @@ use std::thread::{self, JoinHandle};
 use std::time::Instant;
 
 use rustix::event::{EventfdFlags, eventfd};
+use vfio_display_vnc::Handle;
 
 use super::slots::Source;
 use crate::args::{Device, Serve};
 use crate::exit::{Failure, Status};
 use crate::serve::metrics::Meter;
 use crate::serve::servers::Told;
-use crate::serve::station::Station;
+use crate::serve::station::{Parts, Station};
 use crate::serve::status::Status as StatusLine;
 
 /// A display's thread.
@@ -51,9 +52,19 @@ impl Runner {
             let ended = &mut ended;
             let status = StatusLine::none();
             let open = device.open()?;
-            let (station, told) =
-                Station::start(&args, device, open, None, told_to, metered, status, false)?;
-            ended.reporter.report(&ended.source, Report::Appeared(told));
+            let (station, told) = Station::start(Parts {
+                args: &args,
+                device,
+                open,
+                output: None,
+                door: None,
+                stop: told_to,
+                meter: metered,
+                status,
+                json: false,
+            })?;
+            let viewers = station.viewers();
+            ended.reporter.report(&ended.source, Report::Appeared(told, viewers));
             station.serve()
         })?;
         Ok(Self { stop, thread, meter, since: Instant::now(), appeared: false })
@@ -75,7 +86,7 @@ impl Runner {
 #[derive(Debug)]
 pub(super) enum Report {
     /// It serves.
-    Appeared(Told),
+    Appeared(Told, Option<Handle>),
     /// It is about to end, and has let go of everything.
     Ended,
 }

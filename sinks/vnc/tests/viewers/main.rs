@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
 //! Other people's viewers see exactly what is shown: still, after it moved, after a viewer asked for
-//! another size, after a change of mode, in 32, 16 and 8 bits.
+//! another size, after a change of mode, in 32, 16 and 8 bits; and through TLS, with a password.
 //!
 //! They are not started without being asked for, since they need packages: gvncviewer,
-//! tigervnc-viewer, xvfb, python3-venv, and vncdotool from PyPI.
+//! libnss-wrapper, tigervnc-viewer, xvfb, python3-venv, and vncdotool from PyPI.
 
+mod afar;
 #[path = "../common/mod.rs"]
 mod common;
 mod rust;

@@ -30,6 +30,11 @@ impl Show {
     pub(crate) fn new(seed: u64) -> Self {
         let desk = Desk::new(FIRST, Limits::default());
         let at = desk.server.listen_tcp("127.0.0.1:0".parse().unwrap()).unwrap();
+        Self::of(desk, at, seed)
+    }
+
+    /// The same of a desk that listens already.
+    pub(crate) fn of(desk: Desk, at: SocketAddr, seed: u64) -> Self {
         let (desk, stop) = (Arc::new(Mutex::new(desk)), Arc::<AtomicBool>::default());
         let thread = std::thread::spawn({
             let (desk, stop) = (Arc::clone(&desk), Arc::clone(&stop));

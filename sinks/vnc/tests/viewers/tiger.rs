@@ -14,13 +14,17 @@ use crate::show::{Running, Show};
 /// A screen that is a file, and TigerVNC on it.
 pub(crate) struct Tiger {
     _screen: Running,
-    _viewer: Running,
+    viewer: Running,
     file: PathBuf,
     _dir: tempfile::TempDir,
 }
 
 impl Tiger {
     pub(crate) fn new(show: &Show, options: &[&str]) -> Self {
+        Self::with(show, &[], &[&["-SecurityTypes=None"], options].concat())
+    }
+
+    pub(crate) fn with(show: &Show, env: &[(&str, &str)], options: &[&str]) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let (read, write) = rustix::pipe::pipe().unwrap();
         // It picks a number that is free, and says which when it is ready.
@@ -37,7 +41,8 @@ impl Tiger {
         let viewer = Command::new("xtigervncviewer")
             .env("DISPLAY", format!(":{}", number.trim()))
             .env("HOME", dir.path())
-            .args(["-SecurityTypes=None", "-DotWhenNoCursor=0", "-AlertOnFatalError=0"])
+            .envs(env.iter().copied())
+            .args(["-DotWhenNoCursor=0", "-AlertOnFatalError=0", "-ReconnectOnError=0"])
             .args(options)
             .arg(format!("127.0.0.1::{}", show.at.port()))
             .stderr(Stdio::null())
@@ -45,7 +50,12 @@ impl Tiger {
             .spawn()
             .expect("tigervnc-viewer is not installed");
         let file = dir.path().join("Xvfb_screen0");
-        Self { _screen: screen, _viewer: Running(viewer), file, _dir: dir }
+        Self { _screen: screen, viewer: Running(viewer), file, _dir: dir }
+    }
+
+    /// It has ended by itself.
+    pub(crate) fn has_ended(&mut self) -> bool {
+        self.viewer.0.try_wait().unwrap().is_some()
     }
 
     /// What is in its window, wherever that is: the part of the screen that is most like `want`.
