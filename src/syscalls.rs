@@ -133,7 +133,8 @@ pub const MEMORY: &[Syscall] = &[
     call("munmap", 11, 215),
     call("mremap", 25, 216),
     call("mprotect", 10, 226),
-    call("madvise", 28, 233),
+    // Its lock, where another thread has it.
+    call("futex", 202, 98),
 ];
 
 #[cfg(test)]
@@ -150,13 +151,13 @@ mod tests {
             ("flock", libc::SYS_flock),
             ("fstat", libc::SYS_fstat),
             ("fstatfs", libc::SYS_fstatfs),
+            ("futex", libc::SYS_futex),
             ("getdents64", libc::SYS_getdents64),
             ("getpid", libc::SYS_getpid),
             ("getrandom", libc::SYS_getrandom),
             ("ioctl", libc::SYS_ioctl),
             ("kcmp", libc::SYS_kcmp),
             ("lseek", libc::SYS_lseek),
-            ("madvise", libc::SYS_madvise),
             ("mmap", libc::SYS_mmap),
             ("mprotect", libc::SYS_mprotect),
             ("mremap", libc::SYS_mremap),

@@ -3,6 +3,7 @@
 //! draws, in a VMM that is none of ours.
 #![allow(dead_code, unused_imports, reason = "each test target uses its own part of it")]
 
+pub(crate) mod filtered;
 mod guest;
 mod mdev;
 mod mock_device;

@@ -38,6 +38,7 @@ const THREADS: &[c::c_long] = &[
     c::SYS_sched_getaffinity,
     c::SYS_gettid,
     c::SYS_rt_sigprocmask,
+    c::SYS_madvise,
     c::SYS_rt_sigreturn,
     c::SYS_exit,
     c::SYS_exit_group,
