@@ -125,6 +125,9 @@ impl Sandbox {
         let count = calls::confine(&self.needs)
             .map_err(|error| failed("system calls can't be confined", error))?;
         info!("system calls: {count} are left");
+        // A backtrace is looked up in files, which is now the end of the process; a panic is told,
+        // and is as much of an end as its thread makes it.
+        std::panic::set_hook(Box::new(|panic| eprintln!("vfio-display: {panic}")));
         Ok(())
     }
 }

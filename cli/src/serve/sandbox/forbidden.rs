@@ -5,6 +5,7 @@ use std::env;
 use std::fs::{self, File};
 use std::io;
 use std::os::unix::process::CommandExt as _;
+use std::panic::catch_unwind;
 use std::process::Command;
 
 /// Names what to try.
@@ -18,6 +19,9 @@ pub(in crate::serve) fn attempt() {
         ("create", path) => File::create(path).map(drop),
         ("ioctl", _) => rustix::io::ioctl_fionread(io::stdin()).map(drop).map_err(Into::into),
         ("exec", path) => Err(Command::new(path).exec()),
+        ("panic", _) => {
+            catch_unwind(|| panic!("as was asked")).map_err(|_| io::Error::other("it was caught"))
+        }
         _ => panic!("{TRY}={what}"),
     };
     eprintln!("{what}: {result:?}");
