@@ -93,11 +93,13 @@ pub const DMABUF: &[Syscall] = &[call("lseek", 8, 62), call("fcntl", 72, 25), ca
 pub const BORROWED: &[Syscall] = &[call("ppoll", 271, 73)];
 
 /// A device that `host` opened or borrowed and whose driver breaks where others hold its dma-bufs
-/// (mbochs): those others, by `/proc`, before an export. With `openat` only to read.
+/// (mbochs): those others, by `/proc`, before an export. Files are opened
+/// to be read only.
 pub const HOLDERS: &[Syscall] = &[
     #[cfg(target_arch = "x86_64")]
     call("open", 2, 0),
-    call("openat", 257, 56),
+    #[cfg(target_arch = "aarch64")]
+    call("openat", 0, 56),
     call("fstat", 5, 80),
     call("statx", 332, 291),
     call("getdents64", 217, 61),
@@ -164,6 +166,7 @@ mod tests {
             ("munmap", libc::SYS_munmap),
             #[cfg(target_arch = "x86_64")]
             ("open", libc::SYS_open),
+            #[cfg(target_arch = "aarch64")]
             ("openat", libc::SYS_openat),
             ("ppoll", libc::SYS_ppoll),
             ("pread64", libc::SYS_pread64),
