@@ -93,11 +93,13 @@ pub const DMABUF: &[Syscall] = &[call("lseek", 8, 62), call("fcntl", 72, 25), ca
 pub const BORROWED: &[Syscall] = &[call("ppoll", 271, 73)];
 
 /// A device that `host` opened or borrowed and whose driver breaks where others hold its dma-bufs
-/// (mbochs): those others, by `/proc`, before an export. With `openat` only to read.
+/// (mbochs): those others, by `/proc`, before an export. Files are opened
+/// to be read only.
 pub const HOLDERS: &[Syscall] = &[
     #[cfg(target_arch = "x86_64")]
     call("open", 2, 0),
-    call("openat", 257, 56),
+    #[cfg(target_arch = "aarch64")]
+    call("openat", 0, 56),
     call("fstat", 5, 80),
     call("statx", 332, 291),
     call("getdents64", 217, 61),
@@ -133,7 +135,8 @@ pub const MEMORY: &[Syscall] = &[
     call("munmap", 11, 215),
     call("mremap", 25, 216),
     call("mprotect", 10, 226),
-    call("madvise", 28, 233),
+    // Its lock, where another thread has it.
+    call("futex", 202, 98),
 ];
 
 #[cfg(test)]
@@ -150,19 +153,20 @@ mod tests {
             ("flock", libc::SYS_flock),
             ("fstat", libc::SYS_fstat),
             ("fstatfs", libc::SYS_fstatfs),
+            ("futex", libc::SYS_futex),
             ("getdents64", libc::SYS_getdents64),
             ("getpid", libc::SYS_getpid),
             ("getrandom", libc::SYS_getrandom),
             ("ioctl", libc::SYS_ioctl),
             ("kcmp", libc::SYS_kcmp),
             ("lseek", libc::SYS_lseek),
-            ("madvise", libc::SYS_madvise),
             ("mmap", libc::SYS_mmap),
             ("mprotect", libc::SYS_mprotect),
             ("mremap", libc::SYS_mremap),
             ("munmap", libc::SYS_munmap),
             #[cfg(target_arch = "x86_64")]
             ("open", libc::SYS_open),
+            #[cfg(target_arch = "aarch64")]
             ("openat", libc::SYS_openat),
             ("ppoll", libc::SYS_ppoll),
             ("pread64", libc::SYS_pread64),

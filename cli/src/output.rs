@@ -178,7 +178,8 @@ impl Format {
     }
 }
 
-fn directory(file: &Path) -> &Path {
+/// Where a file is, or is to be.
+pub(crate) fn directory(file: &Path) -> &Path {
     match file.parent() {
         Some(parent) if parent != Path::new("") => parent,
         _ => Path::new("."),

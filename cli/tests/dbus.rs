@@ -12,6 +12,7 @@ mod support;
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::os::unix::fs::MetadataExt as _;
 use std::os::unix::net::UnixStream;
+use std::process::Command;
 use std::time::Duration;
 
 use bus::Bus;
@@ -99,5 +100,30 @@ fn on_a_bus_beside_vnc_and_with_input() {
     });
     client.kill();
     drop(viewer);
+    serve.stop();
+}
+
+/// All that a client may do has to be left to a server that has given up what it could.
+#[test]
+#[ignore = "needs GDBus: cargo xtask test installs it"]
+fn clients_at_a_socket_come_ask_choose_and_go() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let path = dir.path().join("display");
+    let at = path.to_str().expect("UTF-8");
+    let serve = Serve::start(DEV, &["--dbus-p2p", at, "--resize"]);
+    for kind in ["copy", "map", "map"] {
+        let mut client = Client::start(&format!("peer:{at}"), kind);
+        wait_for("a card", PATIENCE, || is_card(&mut client));
+        // zbus answers this by itself, out of files that are not within its reach.
+        let id = Command::new("dbus-send")
+            .args([&format!("--peer=unix:path={at}"), "--print-reply", "/org/qemu/Display1/VM"])
+            .arg("org.freedesktop.DBus.Peer.GetMachineId")
+            .output()
+            .expect("dbus-send is installed");
+        assert!(!id.status.success());
+        assert!(stderr(&id).contains("machine-id: Permission denied"), "{}", stderr(&id));
+        wait_for("a card", PATIENCE, || is_card(&mut client));
+        client.kill();
+    }
     serve.stop();
 }

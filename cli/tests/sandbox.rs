@@ -30,7 +30,11 @@ enum Ended {
 /// Has the command try `what` once it is confined. Only a build for tests does.
 fn attempt(dev: &str, args: &[&str], what: &str) -> Ended {
     let mut command = serve(dev, &[&ANY_PORT, args].concat());
-    command.env("VFIO_DISPLAY_TEST_FORBIDDEN", what).stdout(Stdio::null());
+    // Where there is a panic, a backtrace would be looked for in files.
+    command
+        .env("VFIO_DISPLAY_TEST_FORBIDDEN", what)
+        .env("RUST_BACKTRACE", "1")
+        .stdout(Stdio::null());
     let mut child = command.spawn().expect("the command runs");
     let prefix = format!("{what}: ");
     let mut told = String::new();
@@ -74,6 +78,9 @@ fn what_it_has_no_use_for_kills_it() {
     for what in ["read:/etc/passwd", "create:/tmp/none", "ioctl", "exec:/bin/true"] {
         assert_eq!(attempt(&device.dev(), &[], what), killed, "{what}");
     }
+    // A panic is told and no more than that, whatever the environment asks for.
+    let panicked = attempt(&device.dev(), &[], "panic");
+    assert!(matches!(&panicked, Ended::Said(no) if no.contains("it was caught")), "{panicked:?}");
     // It is the filter that does it.
     let free = |what| attempt(&device.dev(), &["--no-sandbox"], what);
     assert_eq!(free("read:/etc/passwd"), said("Ok(())"));

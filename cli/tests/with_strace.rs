@@ -8,7 +8,7 @@ use std::process::Command;
 use std::thread;
 use std::time::Duration;
 
-use support::Serve;
+use support::{ANY_PORT, MockDevice, Serve};
 
 const TIME: Duration = Duration::from_secs(10);
 
@@ -66,4 +66,33 @@ fn nobody_watches_so_nothing_is_done() {
         assert!(calls.is_empty(), "{}", calls.join("\n"));
     }
     serve.stop();
+}
+
+/// A process that is killed says no more by what.
+#[cfg(debug_assertions)]
+#[test]
+#[ignore = "needs strace: cargo xtask test"]
+fn the_call_that_is_forbidden_is_the_one_that_kills() {
+    let device = MockDevice::start(&["--size", "320x200"]);
+    let dir = tempfile::tempdir().expect("a directory");
+    let log = dir.path().join("log");
+    for (what, call) in [
+        ("read:/etc/passwd", "openat(AT_FDCWD, \"/etc/passwd\", O_RDONLY"),
+        ("ioctl", "ioctl(0, FIONREAD"),
+        ("exec:/bin/true", "execve(\"/bin/true\""),
+    ] {
+        let status = Command::new("strace")
+            .args(["-f", "-o", log.to_str().expect("UTF-8"), env!("CARGO_BIN_EXE_vfio-display")])
+            .args(["serve", &device.dev()])
+            .args(ANY_PORT)
+            .env("VFIO_DISPLAY_TEST_FORBIDDEN", what)
+            .status()
+            .expect("strace is installed");
+        assert!(!status.success(), "{what}: {status}");
+        let log = fs::read_to_string(&log).expect("strace wrote it");
+        let (before, _) = log.split_once("+++ killed by SIGSYS").unwrap_or_else(|| panic!("{log}"));
+        // Other threads may have been in calls as well.
+        let last: Vec<_> = before.lines().rev().take(4).collect();
+        assert!(last.iter().any(|line| line.contains(call)), "{what}: {last:#?}");
+    }
 }

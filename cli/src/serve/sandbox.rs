@@ -14,6 +14,7 @@ mod files;
 pub(super) mod forbidden;
 mod user;
 
+use std::io::{self, Write as _};
 use std::path::PathBuf;
 
 use tracing::info;
@@ -122,6 +123,11 @@ impl Sandbox {
     /// Has every thread killed, and the process with it, that makes a system call which is not on
     /// its list, and takes the way to new privileges.
     pub(super) fn lock(self) -> Result<(), Failure> {
+        // A backtrace is looked up in files, which is the end of the process from here on. A panic
+        // is told, where there is somebody to tell, and ends what it always does.
+        std::panic::set_hook(Box::new(|panic| {
+            let _ = writeln!(io::stderr(), "vfio-display: {panic}");
+        }));
         let count = calls::confine(&self.needs)
             .map_err(|error| failed("system calls can't be confined", error))?;
         info!("system calls: {count} are left");

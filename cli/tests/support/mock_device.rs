@@ -40,6 +40,10 @@ impl MockDevice {
         self.socket.clone()
     }
 
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
     /// Its name as a device.
     pub(crate) fn dev(&self) -> String {
         format!("vfio-user:{}", self.socket().display())

@@ -4,6 +4,7 @@
 #![allow(dead_code, unused_imports, reason = "each test target uses its own part of it")]
 
 mod all;
+pub(crate) mod filtered;
 mod guest;
 mod mdev;
 mod mock_device;

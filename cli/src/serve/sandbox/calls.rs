@@ -38,6 +38,7 @@ const THREADS: &[c::c_long] = &[
     c::SYS_sched_getaffinity,
     c::SYS_gettid,
     c::SYS_rt_sigprocmask,
+    c::SYS_madvise,
     c::SYS_rt_sigreturn,
     c::SYS_exit,
     c::SYS_exit_group,
@@ -115,9 +116,9 @@ const CONNECT: &[c::c_long] = &[c::SYS_connect, c::SYS_eventfd2];
 
 /// ioctls that are none of the device's: a socket that does not block, and whether standard error
 /// is a terminal.
-const IOCTLS: &[c::c_ulong] = &[c::FIONBIO, c::TCGETS];
+const IOCTLS: [u64; 2] = [c::FIONBIO as u64, c::TCGETS as u64];
 /// `UDMABUF_CREATE`, `<linux/udmabuf.h>`.
-const UDMABUF_CREATE: c::c_ulong = 0x4018_7542;
+const UDMABUF_CREATE: u64 = 0x4018_7542;
 /// The letters that the ioctls of VFIO, of KVM and of iommufd carry; the last one is VFIO's too.
 const OPENING: &[u8] = b";\xae";
 
@@ -199,7 +200,7 @@ fn allowed(needs: &Needs) -> io::Result<Calls> {
     for group in [WAIT, THREADS, VIEWERS] {
         calls.allow(group);
     }
-    calls.allow_ioctls(IOCTLS.iter().copied())?;
+    calls.allow_ioctls(IOCTLS)?;
     calls.allow_if(c::SYS_prctl, 0, Op::Eq, c::PR_SET_NAME as u64)?;
     calls.allow_listed(syscalls::MEMORY);
     for call in [c::SYS_mmap, c::SYS_mprotect] {

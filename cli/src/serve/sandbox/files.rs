@@ -2,7 +2,7 @@
 //! Files that can still be reached, by landlock: none but those below.
 
 use std::fmt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use landlock::{
     ABI, Access as _, AccessFs, BitFlags, LandlockStatus, PathBeneath, PathFd, Ruleset,
@@ -11,6 +11,7 @@ use landlock::{
 
 use super::{Again, Needs, Where};
 use crate::exit::Failure;
+use crate::output::directory;
 use crate::serve::failed;
 
 /// The newest interface that is asked for; an older kernel does what it can of it. Newer ones
@@ -70,9 +71,10 @@ fn restrict(rules: &[(PathBuf, BitFlags<AccessFs>)]) -> Result<Confined, Ruleset
 fn rules(needs: &Needs) -> Vec<(PathBuf, BitFlags<AccessFs>)> {
     use AccessFs as A;
     let mut rules = Vec::new();
-    let sockets = needs.sockets.iter().map(|path| (directory(path), A::MakeSock | A::RemoveFile));
+    let sockets =
+        needs.sockets.iter().map(|path| (directory(path).into(), A::MakeSock | A::RemoveFile));
     rules.extend(sockets);
-    let record = needs.record.iter().map(|path| directory(path));
+    let record = needs.record.iter().map(|path| directory(path).into());
     rules.extend(record.map(|path| (path, A::MakeReg | A::WriteFile | A::Truncate)));
     if needs.device == Where::Mock {
         // Its dma-bufs: opened once more by their fds, counted, made by udmabuf.
@@ -85,11 +87,4 @@ fn rules(needs: &Needs) -> Vec<(PathBuf, BitFlags<AccessFs>)> {
         rules.extend(["/sys", "/proc"].map(|path| (path.into(), A::ReadFile | A::ReadDir)));
     }
     rules
-}
-
-fn directory(file: &Path) -> PathBuf {
-    match file.parent() {
-        Some(parent) if parent != Path::new("") => parent.to_owned(),
-        _ => ".".into(),
-    }
 }
