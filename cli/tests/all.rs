@@ -17,8 +17,8 @@ use std::time::{Duration, Instant};
 use rustix::process::{Pid, Signal, kill_process};
 use support::{All, MockDevice, Viewer, assert_same, serve_all, stderr};
 use vfio_display::geometry::Size;
-use vfio_display::testing::rng::Rng;
 use vfio_display::testing::card::Card;
+use vfio_display::testing::rng::Rng;
 
 const SIZE: Size = Size::new(160, 128);
 /// A device whose picture never changes.

@@ -122,8 +122,7 @@ fn a_display_appears_with_two_capabilities_and_no_root() {
     all.until("the display", |all| all.displays.contains_key(&mdev.uuid));
     let (size, expected) = guest.fb(1).pixels();
     let mut viewer = all.viewer(&mdev.uuid);
-    viewer
-        .until("the guest's picture", |viewer| viewer.size == size && viewer.pixels == expected);
+    viewer.until("the guest's picture", |viewer| viewer.size == size && viewer.pixels == expected);
     drop(guest);
     all.until("its end", |all| all.displays.is_empty());
     let (status, stderr) = all.stop();

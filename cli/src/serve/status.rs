@@ -37,15 +37,7 @@ impl Status {
     }
 
     fn on(terminal: bool) -> Self {
-        Self {
-            terminal,
-            since: None,
-            looks: 0,
-            frames: 0,
-            damaged: 0,
-            before: 0,
-            off: false,
-        }
+        Self { terminal, since: None, looks: 0, frames: 0, damaged: 0, before: 0, off: false }
     }
 
     /// A look was made.
