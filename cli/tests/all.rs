@@ -67,6 +67,7 @@ fn fifty_displays_cost_nothing_while_nobody_watches_and_leave_nothing() {
         (0..50).map(|n| MockDevice::at(all.device(&name(n)), &STILL)).collect();
     all.until("fifty displays", |all| all.displays.len() == 50);
     let idle = all.at_rest();
+    let (_, unseen) = spent(all.pid());
     assert_eq!(idle.threads, base.threads + 100, "two for each, and one process");
     assert_eq!(idle.sockets, 50);
     for n in 0..50 {
@@ -89,7 +90,8 @@ fn fifty_displays_cost_nothing_while_nobody_watches_and_leave_nothing() {
     thread::sleep(TIME);
     let (after, (later, _)) = (switches(all.pid()), spent(all.pid()));
     let (ms, fds) = ((later - ticks) * 10, idle.fds - base.fds);
-    println!("50 idle displays: {ms} ms of processor time in {TIME:?}, {memory} KiB, {fds} fds");
+    println!("50 idle displays: {ms} ms of processor time in {TIME:?}, {fds} fds, {unseen} KiB");
+    println!("{memory} KiB after each was watched");
     assert_eq!(before, after, "somebody woke up in {TIME:?}");
 
     devices.iter_mut().for_each(MockDevice::kill);

@@ -4,12 +4,17 @@
 mod support;
 
 use std::process::{Command, Stdio};
+use std::thread;
+use std::time::Duration;
 
 use support::{All, Guest, Mdev, load_mbochs, vmm_without_guest};
 use vfio_display::host::{Host, OnConflict};
 
 /// Nothing but events: no look for VMMs that nothing asked for.
 const EVENTS: [&str; 2] = ["--rescan", "0"];
+
+/// Longer than looks go on after an event, so that what is seen then was told of.
+const QUIET: Duration = Duration::from_secs(13);
 
 /// A user that is nobody, and what lets it look into processes: as in contrib/systemd.
 const NOBODY: u32 = 65534;
@@ -63,9 +68,11 @@ fn a_device_appears_and_goes_when_its_vmm_lets_go() {
     let mut all = All::start(&EVENTS);
     let mdev = Mdev::create("mbochs-small");
     let name = mdev.uuid.parse().expect("a UUID");
-    for _ in 0..3 {
+    for pause in [QUIET, Duration::ZERO, Duration::ZERO] {
+        thread::sleep(pause);
         let device = Host::new().open(&name, OnConflict::Refuse).expect("it opens");
         all.until("the display", |all| all.displays.contains_key(&mdev.uuid));
+        thread::sleep(pause);
         drop(device);
         all.until("its end", |all| all.displays.is_empty());
     }

@@ -52,7 +52,7 @@ const PEERS: &[&str] = &[
     "openssl",
     "pkg-config",
     "python3-gi",
-    // vncdotool comes from PyPI, into a directory of its own under target/
+    // vncdotool and prometheus_client come from PyPI, into directories under target/
     "python3-venv",
     // its D-Bus display, which is a module
     "qemu-system-gui",

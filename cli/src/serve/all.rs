@@ -227,7 +227,10 @@ impl All<'_> {
     }
 
     fn not_opened(&self, name: &str, failure: &Failure) {
-        self.metrics.not_opened(failure.status.name());
+        // What a VMM or a server that has ended leaves is looked at once more, or a few times.
+        if failure.status != Status::NotFound {
+            self.metrics.not_opened(failure.status.name());
+        }
         info!("{name}: {}", failure.message);
     }
 

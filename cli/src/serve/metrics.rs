@@ -223,7 +223,7 @@ vfio_display_errors_total{display="vm1",kind="unreadable"} 1
     fn prometheus_s_own_parser_reads_it() {
         const SCRIPT: &str = "import sys, json\n\
             from prometheus_client.parser import text_string_to_metric_families as parse\n\
-            print(json.dumps([[f.type, s.name, s.labels, s.value]\n\
+            print(json.dumps([[f.type, s.name, s.labels, float(s.value)]\n\
             \x20   for f in parse(sys.stdin.read()) for s in f.samples]))";
         let venv = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/tmp/prometheus");
         let python = venv.join("bin/python");

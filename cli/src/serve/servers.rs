@@ -144,7 +144,7 @@ fn start_dbus(
     told: &mut Told,
 ) -> Result<DbusServer, Failure> {
     let mut options = vfio_display_dbus::Options {
-        name: dev.to_string().into(),
+        name: dev.to_string(),
         view_only: args.view_only,
         resize: args.resize,
         dma_buf: args.dma_buf,

@@ -7,7 +7,7 @@ use std::io::{BufRead as _, BufReader, Read as _};
 use std::os::unix::fs::chown;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
-use std::sync::mpsc::{Receiver, channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -114,14 +114,14 @@ impl All {
     pub(crate) fn until(&mut self, what: &str, so: impl Fn(&Self) -> bool) {
         let end = Instant::now() + PATIENCE;
         while !so(self) {
-            let left = end.saturating_duration_since(Instant::now());
-            let event = self.events.recv_timeout(left);
-            let event = event.unwrap_or_else(|_| {
-                let last = self.told.last();
-                let count = self.displays.len();
-                panic!("{what}: not within {PATIENCE:?}: {count} displays, last {last:?}")
-            });
-            self.note(event);
+            match self.events.recv_timeout(Duration::from_millis(50)) {
+                Ok(event) => self.note(event),
+                Err(RecvTimeoutError::Timeout) if Instant::now() < end => {}
+                Err(error) => {
+                    let (count, last) = (self.displays.len(), self.told.last());
+                    panic!("{what}: {error} in {PATIENCE:?}: {count} displays, last {last:?}")
+                }
+            }
         }
     }
 

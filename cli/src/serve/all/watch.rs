@@ -9,6 +9,7 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::path::PathBuf;
 
 use rustix::fs::inotify::{self, CreateFlags, ReadFlags, Reader, WatchFlags};
+use rustix::io::Errno;
 use tracing::warn;
 
 use super::names;
@@ -98,7 +99,8 @@ impl Watch {
                 }
                 Err(errno) => {
                     // Hosts without VFIO have none of the others.
-                    if dir.what == What::Sockets && !dir.told {
+                    let may_be_missing = dir.what == What::Devices && errno == Errno::NOENT;
+                    if !may_be_missing && !dir.told {
                         warn!("{}: {errno}", dir.path.display());
                     }
                     dir.told = true;
