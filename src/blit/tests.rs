@@ -21,7 +21,12 @@ impl Random {
 }
 
 fn seeds() -> std::ops::Range<u64> {
-    if cfg!(miri) { 1..4 } else { 1..60 }
+    if cfg!(miri) { 1..2 } else { 1..60 }
+}
+
+/// As much, or less where it is interpreted.
+const fn about(much: usize) -> usize {
+    if cfg!(miri) { much / 4 } else { much }
 }
 
 #[test]
@@ -57,7 +62,8 @@ fn two_threads_find_what_one_does() {
 
 fn check(kernel: Kernel, format: PixelFormat, seed: u64, reading: Reading<'_>) {
     let mut random = Random(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15));
-    let size = Size::new(1 + random.below(400) as u32, 1 + random.below(40) as u32);
+    let width = 1 + random.below(about(400)) as u32;
+    let size = Size::new(width, 1 + random.below(if cfg!(miri) { 24 } else { 40 }) as u32);
     let pixel = format.bytes_per_pixel() as usize;
     let stride = size.width as usize * pixel + random.below(70);
     let layout = Layout { size, stride, format, alpha: Alpha::Ignore };
@@ -107,6 +113,7 @@ fn the_fuzz_target_holds_for_any_bytes() {
 }
 
 #[test]
+#[cfg_attr(miri, ignore = "many pixels")]
 fn a_screen_that_changes_is_overwritten_until_it_does_not() {
     // Large enough to be stored around the caches, and with rows that do not fill their lines.
     for (width, format) in [
@@ -208,6 +215,7 @@ fn sampling_misses_nothing_beside_what_moves() {
 }
 
 #[test]
+#[cfg_attr(miri, ignore = "many pixels")]
 fn what_is_known_to_be_written_is_read_and_no_more() {
     let size = Size::new(300, 1100);
     let layout = Layout { size, stride: 1204, format: PixelFormat::Xrgb8888, alpha: Alpha::Ignore };
@@ -248,6 +256,7 @@ fn what_is_known_to_be_written_is_read_and_no_more() {
 }
 
 #[test]
+#[cfg_attr(miri, ignore = "many polls")]
 fn what_a_log_leaves_out_is_mended() {
     let size = Size::new(64, 1000);
     let layout = Layout { size, stride: 256, format: PixelFormat::Xrgb8888, alpha: Alpha::Ignore };
@@ -271,7 +280,8 @@ fn a_visitor_sees_what_changed() {
     for format in PixelFormat::ALL {
         for seed in seeds() {
             let mut random = Random(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15));
-            let size = Size::new(1 + random.below(1500) as u32, 1 + random.below(60) as u32);
+            let size =
+                Size::new(1 + random.below(about(1500)) as u32, 1 + random.below(about(60)) as u32);
             let stride = size.width as usize * format.bytes_per_pixel() as usize + random.below(70);
             let layout = Layout { size, stride, format, alpha: Alpha::Ignore };
             let mut memory = vec![0_u8; layout.len() as usize];
