@@ -335,6 +335,7 @@ fn a_sampled_visit_sees_all_within_eight() {
 }
 
 #[test]
+#[cfg_attr(miri, ignore = "many polls")]
 fn a_missed_change_is_mended_by_the_refresh() {
     let (size, format) = (Size::new(64, 20), PixelFormat::Xrgb8888);
     let layout = Layout { size, stride: 256, format, alpha: Alpha::Ignore };
