@@ -26,7 +26,7 @@ fn seeds() -> std::ops::Range<u64> {
 
 /// As much, or less where it is interpreted.
 const fn about(much: usize) -> usize {
-    if cfg!(miri) { much / 4 } else { much }
+    if cfg!(miri) { much / 10 } else { much }
 }
 
 #[test]
@@ -161,7 +161,7 @@ fn sampling_misses_nothing_for_longer_than_eight_polls() {
         copy_span(Span::of(memory), &layout, screen, Detection::Sampled.into());
         !screen.damage().is_empty()
     };
-    for round in 0..if cfg!(miri) { 3 } else { 2000 } {
+    for round in 0..if cfg!(miri) { 1 } else { 2000 } {
         while poll(&memory, &mut screen) {}
         for _ in 0..random.below(20) {
             assert!(!poll(&memory, &mut screen));
@@ -189,7 +189,7 @@ fn sampling_misses_nothing_beside_what_moves() {
     let mut screen = Screen::default();
     let mut random = Random(11);
     copy_span(Span::of(&memory), &layout, &mut screen, Detection::Sampled.into());
-    for round in 0..if cfg!(miri) { 3 } else { 2000 } {
+    for round in 0..if cfg!(miri) { 1 } else { 2000 } {
         let tall = random.below(2) == 0;
         // Rows from 40 on change before each poll; what is looked for is above or below them.
         let moving = 40..40 + 1 + random.below(8);
@@ -223,7 +223,7 @@ fn what_is_known_to_be_written_is_read_and_no_more() {
     let mut screen = Screen::default();
     let mut random = Random(13);
     let mut shown = vec![0; size.area() as usize];
-    for round in 0..if cfg!(miri) { 3 } else { 300 } {
+    for round in 0..if cfg!(miri) { 1 } else { 300 } {
         let (x, y) = (random.below(300), random.below(1000));
         let height = 1 + random.below(100);
         let mut draw = |memory: &mut [u8], y: usize| {
@@ -321,7 +321,7 @@ fn a_sampled_visit_sees_all_within_eight() {
     let (mut scanner, mut drawn) = (Scanner::new(), Drawn::new(size));
     let mut shown = vec![0; size.area() as usize];
     let mut random = Random(17);
-    for round in 0..if cfg!(miri) { 3 } else { 500 } {
+    for round in 0..if cfg!(miri) { 1 } else { 500 } {
         for _ in 0..random.below(5) {
             let at = random.below(memory.len());
             memory[at] ^= 1 + random.below(255) as u8;
