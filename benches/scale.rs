@@ -181,11 +181,12 @@ fn run(case: Case) {
     let at = |part: usize| late[(late.len() - 1) * part / 100];
     let Case { displays, watched, changing, rate, logged } = case;
     println!(
-        "| {displays} | {watched} | {changing} | {rate} | {} | {:.1} | {:.1} % | {:.3} % | {:.2} | {:.2} | {:.2} |",
+        "| {displays} | {watched} | {changing} | {rate} | {} | {:.1} | {:.1} % | {:.3} % | {:.1} | {:.2} | {:.2} | {:.2} |",
         if logged { "a log" } else { "sampled" },
         looks / passed / watched as f64,
         busy / passed * 100.0,
         busy / passed * 100.0 / displays as f64,
+        busy / looks * 1e6,
         at(50),
         at(99),
         at(100),
@@ -195,9 +196,9 @@ fn run(case: Case) {
 fn main() {
     let most = std::env::args().skip(1).find_map(|argument| argument.parse().ok());
     println!(
-        "| displays | watched | changing | asked for, looks/s | by | looks/s | CPU | for each | late, ms: median | 99 % | worst |"
+        "| displays | watched | changing | asked for, looks/s | by | looks/s | CPU | for each | us a look | late, ms: median | 99 % | worst |"
     );
-    println!("|---|---|---|---|---|---|---|---|---|---|---|");
+    println!("|---|---|---|---|---|---|---|---|---|---|---|---|");
     let case = |displays: usize, rate, logged| {
         let changing = displays.div_ceil(20) - usize::from(displays == 1);
         Case { displays, watched: displays, changing, rate, logged }

@@ -23,20 +23,39 @@ const SIZES: [(&str, Size); 4] = [
     ("8K", Size::new(7680, 4320)),
 ];
 
-/// Frames of which every other one differs in `percent` of its rows.
-fn frames(size: Size, format: PixelFormat, percent: usize, cold: bool) -> (usize, Vec<Mapping>) {
-    let len = size.area() as usize * format.bytes_per_pixel() as usize;
-    let row_len = len / size.height as usize;
+/// What of a frame differs from the one before, by name.
+const CHANGES: [&str; 5] = ["0", "1 %", "10 % window", "10 % scattered", "full"];
+
+/// Whether the pixel in column `x` of row `y` is one of those that change. A window is as much of the
+/// width as of the height; a scattered change is tiles of 16 pixels a side.
+fn changes(change: &str, size: Size, x: usize, y: usize) -> bool {
+    let (width, height) = (size.width as usize, size.height as usize);
+    let window = |part: usize| x < width * part / 1000 && y < height * part / 1000;
+    match change {
+        "1 %" => window(100),
+        "10 % window" => window(316),
+        "10 % scattered" => (((x / 16) * 7919 + (y / 16) * 104_729) / 3).is_multiple_of(10),
+        "full" => true,
+        _ => false,
+    }
+}
+
+/// Frames of which every other one is changed.
+fn frames(size: Size, format: PixelFormat, change: &str, cold: bool) -> (usize, Vec<Mapping>) {
+    let pixel = format.bytes_per_pixel() as usize;
+    let len = size.area() as usize * pixel;
+    let plain: Vec<u8> = (0..len).map(|at| ((at / 5) ^ (at >> 12)) as u8).collect();
+    let mut changed = plain.clone();
+    for (at, bytes) in changed.chunks_exact_mut(pixel).enumerate() {
+        let (x, y) = (at % size.width as usize, at / size.width as usize);
+        if changes(change, size, x, y) {
+            bytes.iter_mut().for_each(|byte| *byte ^= 0x5a);
+        }
+    }
     let count = if cold { (COLD / len + 2) & !1 } else { 2 };
     let frame = |n: usize| {
-        let mut bytes: Vec<u8> = (0..len).map(|at| ((at / 5) ^ (at >> 12)) as u8).collect();
-        for (y, row) in bytes.chunks_exact_mut(row_len).enumerate() {
-            if n % 2 == 1 && y % 100 < percent {
-                row.iter_mut().for_each(|byte| *byte ^= 0x5a);
-            }
-        }
         let mut file = tempfile::tempfile().expect("a file");
-        file.write_all(&bytes).expect("room for it");
+        file.write_all(if n % 2 == 1 { &changed } else { &plain }).expect("room for it");
         Mapping::new(file.as_fd(), 0, len).expect("a mapping")
     };
     (len, (0..count).map(frame).collect())
@@ -53,14 +72,14 @@ fn poll(criterion: &mut Criterion) {
         sizes.into_iter().chain(formats.map(|format| ("1080p", Size::new(1920, 1080), format)))
     {
         for (cold, residence) in [(true, "cold"), (false, "warm")] {
-            for percent in [0, 1, 10, 100] {
-                let (len, frames) = frames(size, format, percent, cold);
+            for change in CHANGES {
+                let (len, frames) = frames(size, format, change, cold);
                 group.throughput(Throughput::Bytes(len as u64));
                 for detection in [Detection::Verified, Detection::Sampled] {
                     let mut engine = Engine::new(size, format);
                     let mut turns = frames.iter().cycle();
                     let id = format!("{name} {format} {residence} {detection:?}");
-                    group.bench_function(BenchmarkId::new(id, format!("{percent} %")), |bencher| {
+                    group.bench_function(BenchmarkId::new(id, change), |bencher| {
                         bencher.iter(|| engine.scan(turns.next().expect("frames"), detection));
                     });
                 }

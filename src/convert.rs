@@ -29,8 +29,20 @@ pub fn row(format: PixelFormat, alpha: Alpha, src: &[u8], dst: &mut [u32]) {
     };
     let done = order.map_or(0, |order| sys::cpu::widen(src, order, 0xff, dst));
     let (src, dst) = (&src[done * 3..], &mut dst[done..]);
-    sys::cpu::widest(Decode { format, alpha, src, dst });
+    // Stores that each fill a line of the cache, where there are many.
+    let head = if dst.len() < MANY { 0 } else { dst.as_ptr().align_offset(LINE).min(dst.len()) };
+    let head = head.min(src.len() / format.bytes_per_pixel() as usize);
+    let (first, rest) = src.split_at(head * format.bytes_per_pixel() as usize);
+    let (to, dst) = dst.split_at_mut(head);
+    decode(format, alpha, first, to);
+    sys::cpu::widest(Decode { format, alpha, src: rest, dst });
 }
+
+/// Bytes of a line of the cache.
+const LINE: usize = 64;
+
+/// Pixels from which on it is worth a few steps to begin at a line.
+const MANY: usize = 256;
 
 struct Decode<'a> {
     format: PixelFormat,
@@ -151,6 +163,25 @@ mod tests {
         assert_eq!(one(PixelFormat::Rgb565, &(1_u16 << 11).to_le_bytes()), 0xff08_0000);
         assert_eq!(one(PixelFormat::Xrgb2101010, &(0x3fc_u32 << 20).to_le_bytes()), 0xffff_0000);
         assert_eq!(one(PixelFormat::Argb2101010, &(1_u32 << 30).to_le_bytes()), 0x5500_0000);
+    }
+
+    #[test]
+    fn many_pixels_are_what_each_is_alone() {
+        let src: Vec<u8> = (0..5000_u32).map(|at| (at * 7 + at / 251) as u8).collect();
+        for format in PixelFormat::ALL {
+            let bytes = format.bytes_per_pixel() as usize;
+            for (start, count) in
+                (0..20).flat_map(|start| [(start, 255), (start, 300), (start, 1000)])
+            {
+                let mut dst = vec![7; start + count + 1];
+                let src = &src[start..][..count * bytes];
+                row(format, Alpha::Keep, src, &mut dst[start..start + count]);
+                for (pixel, out) in src.chunks_exact(bytes).zip(&dst[start..]) {
+                    assert_eq!(one(format, pixel), *out, "{format} {start} {count}");
+                }
+                assert_eq!((dst[start + count], start == 0 || dst[start - 1] == 7), (7, true));
+            }
+        }
     }
 
     #[test]

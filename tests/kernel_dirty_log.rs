@@ -1,16 +1,20 @@
 // SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
 //! KVM's dirty log as damage, of a guest that draws, against a compare of the pictures.
-#![cfg(all(feature = "ramfb", feature = "kvm", target_arch = "x86_64"))]
+#![cfg(all(feature = "ramfb", feature = "kvm", feature = "testing", target_arch = "x86_64"))]
 #![allow(unsafe_code, reason = "a VM takes its memory by address")]
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use kvm_bindings::{KVM_MEM_LOG_DIRTY_PAGES, kvm_userspace_memory_region};
 use kvm_ioctls::{Kvm, VcpuExit, VcpuFd, VmFd};
 use vfio_display::dirty_log::{KvmDirtyLog, Slot};
-use vfio_display::geometry::Rect;
+use vfio_display::display::WriteLog;
+use vfio_display::geometry::{Rect, Size};
 use vfio_display::picture::Picture;
 use vfio_display::ramfb::{Config, RamPlane, Ramfb};
+use vfio_display::testing::{Mock, Personality, Recorder};
+use vfio_display::{Display, Poll};
 use vm_memory::{Bytes, GuestAddress, GuestMemoryBackend, GuestMemoryMmap};
 
 const RAM: u64 = 1 << 20;
@@ -33,7 +37,7 @@ const PROGRAM: &[u8] = &[
 
 struct Machine {
     vcpu: VcpuFd,
-    vm: VmFd,
+    vm: Arc<VmFd>,
     memory: GuestMemoryMmap,
 }
 
@@ -62,7 +66,7 @@ impl Machine {
         regs.rip = CODE;
         regs.rflags = 2;
         vcpu.set_regs(&regs).unwrap();
-        Self { vcpu, vm, memory }
+        Self { vcpu, vm: Arc::new(vm), memory }
     }
 
     /// Has the guest write words at addresses, below 1 MiB.
@@ -201,6 +205,56 @@ fn a_poll_that_finds_nothing_costs_less_than_a_compare() {
     });
     eprintln!("{}: by the log {clean:?}, by a copy and a compare {full:?}", plane.size());
     assert!(clean < full);
+}
+
+/// What an embedder writes: the VM, and its log.
+#[derive(Debug)]
+struct Logged {
+    vm: Arc<VmFd>,
+    log: KvmDirtyLog,
+}
+
+impl WriteLog for Logged {
+    fn boot(&mut self, plane: &RamPlane, rects: &mut Vec<Rect>) -> bool {
+        self.log.read(&self.vm, plane, rects).is_ok()
+    }
+}
+
+#[test]
+#[ignore = "needs the testbed: cargo xtask test"]
+fn a_display_reads_what_the_guest_wrote_and_shows_all_of_it() {
+    let mut machine = Machine::new();
+    let mut ramfb = Ramfb::new();
+    let config = Config { address: 0x1_0000, width: 640, height: 240, ..Config::XRGB };
+    ramfb.file().write(0, &config.to_bytes());
+    let plane = ramfb.poll(&machine.memory).unwrap().unwrap();
+    // The device is off: the boot display is what is shown.
+    let mock = Mock::without_guest(Personality::Region, Size::new(640, 480)).unwrap();
+    let memory = Arc::new(machine.memory.clone());
+    let mut display = Display::new(mock).unwrap().boot_display(ramfb, memory);
+    let log = KvmDirtyLog::new([Slot { slot: 0, address: 0, len: RAM }]);
+    display.set_write_log(Some(Box::new(Logged { vm: Arc::clone(&machine.vm), log })));
+    display.watch(Instant::now());
+    let mut sink = Recorder::new();
+    let mut picture = Picture::default();
+    let (mut random_state, mut shown) = (0x9e37_79b9_7f4a_7c15_u64, 0);
+    for round in 0..300 {
+        let mut writes = Vec::new();
+        for _ in 0..random(&mut random_state) % 4 {
+            let (x, y) = (random(&mut random_state) % 640, random(&mut random_state) % 240);
+            writes.push((plane.address() + (y * 640 + x) * 4, round));
+        }
+        machine.guest_writes(&writes);
+        let now = display.poll_at().unwrap();
+        shown += usize::from(matches!(display.poll(now, &mut sink).unwrap(), Poll::Shown(_)));
+        plane.copy(&machine.memory, &mut picture).unwrap();
+        assert!(*sink.picture() == picture, "round {round}: {writes:?}");
+    }
+    assert!(shown > 100, "the guest drew");
+    // What the VMM writes itself is in no log: nothing else is read.
+    machine.memory.write_obj(0x12_3456_u32, GuestAddress(plane.address() + 7 * 2560)).unwrap();
+    let now = display.poll_at().unwrap();
+    assert_eq!(display.poll(now, &mut sink).unwrap(), Poll::Same);
 }
 
 /// The median of some runs.

@@ -114,10 +114,13 @@ pub fn run(data: &[u8]) {
     let size = Size::new(1 + width as u32 + (more as u32 % 4) * 100, 1 + height as u32 % 24);
     let way = format / PixelFormat::ALL.len();
     let format = PixelFormat::ALL[format % PixelFormat::ALL.len()];
-    let reading = match way % 4 {
+    let lent = [Lent::Scope, Lent::Nothing, Lent::OneTwice];
+    let reading = match way % 8 {
         0 => Reading { memory: Memory::WriteCombined, ..Detection::Verified.into() },
-        1 => Reading { workers: Some(&Lent::OneTwice), ..Detection::Verified.into() },
-        _ => Detection::Verified.into(),
+        way => {
+            let workers = lent.get(way - 1).map(|lent| lent as &dyn Workers);
+            Reading { workers, ..Detection::Verified.into() }
+        }
     };
     let alpha = if more < 128 { Alpha::Ignore } else { Alpha::Keep };
     let stride = size.width as usize * format.bytes_per_pixel() as usize + padding;

@@ -253,14 +253,14 @@ pub(super) unsafe fn scan<R: Register, const N: usize>(
     for (index, seen) in row.hashes.iter_mut().enumerate() {
         let at = index * segment;
         let count = segment.min(len - at);
+        // As far into the next row as it is past the end of this one.
+        let ahead = match (at + AHEAD).checked_sub(len) {
+            None => base.wrapping_add(at + AHEAD),
+            Some(over) => row.next.wrapping_add(over),
+        };
         for line in (0..segment).step_by(64) {
-            let ahead = at + line + AHEAD;
-            let line = match ahead.checked_sub(len) {
-                None => base.wrapping_add(ahead),
-                Some(over) => row.next.wrapping_add(over),
-            };
             // SAFETY: of any address.
-            unsafe { R::prefetch(line) };
+            unsafe { R::prefetch(ahead.wrapping_add(line)) };
         }
         let from = if count == segment {
             base.wrapping_add(at)

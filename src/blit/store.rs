@@ -105,6 +105,10 @@ pub(crate) fn store_row(
     }
 }
 
+/// A segment's, from the start of a line of the cache on: widest stores are split otherwise.
+#[repr(align(64))]
+struct Pixels([u32; MAX_SEGMENT / 3]);
+
 /// Decodes a segment, and stores and marks the tiles of it that differ. Answers whether any did.
 fn store(
     layout: &Layout,
@@ -114,8 +118,8 @@ fn store(
     damage: &mut Damage,
 ) -> bool {
     let count = bytes.len() / layout.format.bytes_per_pixel() as usize;
-    let mut pixels = [0; MAX_SEGMENT / 3];
-    let pixels = &mut pixels[..count];
+    let mut pixels = Pixels([0; MAX_SEGMENT / 3]);
+    let pixels = &mut pixels.0[..count];
     convert::row(layout.format, layout.alpha, bytes, pixels);
     // Whole tiles have a length that the compiler knows, which is most of what this costs.
     let (tiles, rest) = pixels.as_chunks::<SIDE>();

@@ -21,7 +21,12 @@ impl Random {
 }
 
 fn seeds() -> std::ops::Range<u64> {
-    if cfg!(miri) { 1..4 } else { 1..60 }
+    if cfg!(miri) { 1..2 } else { 1..60 }
+}
+
+/// As much, or less where it is interpreted.
+const fn about(much: usize) -> usize {
+    if cfg!(miri) { much / 10 } else { much }
 }
 
 #[test]
@@ -57,7 +62,8 @@ fn two_threads_find_what_one_does() {
 
 fn check(kernel: Kernel, format: PixelFormat, seed: u64, reading: Reading<'_>) {
     let mut random = Random(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15));
-    let size = Size::new(1 + random.below(400) as u32, 1 + random.below(40) as u32);
+    let width = 1 + random.below(about(400)) as u32;
+    let size = Size::new(width, 1 + random.below(if cfg!(miri) { 24 } else { 40 }) as u32);
     let pixel = format.bytes_per_pixel() as usize;
     let stride = size.width as usize * pixel + random.below(70);
     let layout = Layout { size, stride, format, alpha: Alpha::Ignore };
@@ -107,6 +113,7 @@ fn the_fuzz_target_holds_for_any_bytes() {
 }
 
 #[test]
+#[cfg_attr(miri, ignore = "many pixels")]
 fn a_screen_that_changes_is_overwritten_until_it_does_not() {
     // Large enough to be stored around the caches, and with rows that do not fill their lines.
     for (width, format) in [
@@ -154,7 +161,7 @@ fn sampling_misses_nothing_for_longer_than_eight_polls() {
         copy_span(Span::of(memory), &layout, screen, Detection::Sampled.into());
         !screen.damage().is_empty()
     };
-    for round in 0..if cfg!(miri) { 3 } else { 2000 } {
+    for round in 0..if cfg!(miri) { 1 } else { 2000 } {
         while poll(&memory, &mut screen) {}
         for _ in 0..random.below(20) {
             assert!(!poll(&memory, &mut screen));
@@ -182,7 +189,7 @@ fn sampling_misses_nothing_beside_what_moves() {
     let mut screen = Screen::default();
     let mut random = Random(11);
     copy_span(Span::of(&memory), &layout, &mut screen, Detection::Sampled.into());
-    for round in 0..if cfg!(miri) { 3 } else { 2000 } {
+    for round in 0..if cfg!(miri) { 1 } else { 2000 } {
         let tall = random.below(2) == 0;
         // Rows from 40 on change before each poll; what is looked for is above or below them.
         let moving = 40..40 + 1 + random.below(8);
@@ -208,6 +215,7 @@ fn sampling_misses_nothing_beside_what_moves() {
 }
 
 #[test]
+#[cfg_attr(miri, ignore = "many pixels")]
 fn what_is_known_to_be_written_is_read_and_no_more() {
     let size = Size::new(300, 1100);
     let layout = Layout { size, stride: 1204, format: PixelFormat::Xrgb8888, alpha: Alpha::Ignore };
@@ -215,7 +223,7 @@ fn what_is_known_to_be_written_is_read_and_no_more() {
     let mut screen = Screen::default();
     let mut random = Random(13);
     let mut shown = vec![0; size.area() as usize];
-    for round in 0..if cfg!(miri) { 3 } else { 300 } {
+    for round in 0..if cfg!(miri) { 1 } else { 300 } {
         let (x, y) = (random.below(300), random.below(1000));
         let height = 1 + random.below(100);
         let mut draw = |memory: &mut [u8], y: usize| {
@@ -248,6 +256,7 @@ fn what_is_known_to_be_written_is_read_and_no_more() {
 }
 
 #[test]
+#[cfg_attr(miri, ignore = "many polls")]
 fn what_a_log_leaves_out_is_mended() {
     let size = Size::new(64, 1000);
     let layout = Layout { size, stride: 256, format: PixelFormat::Xrgb8888, alpha: Alpha::Ignore };
@@ -271,7 +280,8 @@ fn a_visitor_sees_what_changed() {
     for format in PixelFormat::ALL {
         for seed in seeds() {
             let mut random = Random(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15));
-            let size = Size::new(1 + random.below(1500) as u32, 1 + random.below(60) as u32);
+            let size =
+                Size::new(1 + random.below(about(1500)) as u32, 1 + random.below(about(60)) as u32);
             let stride = size.width as usize * format.bytes_per_pixel() as usize + random.below(70);
             let layout = Layout { size, stride, format, alpha: Alpha::Ignore };
             let mut memory = vec![0_u8; layout.len() as usize];
@@ -311,7 +321,7 @@ fn a_sampled_visit_sees_all_within_eight() {
     let (mut scanner, mut drawn) = (Scanner::new(), Drawn::new(size));
     let mut shown = vec![0; size.area() as usize];
     let mut random = Random(17);
-    for round in 0..if cfg!(miri) { 3 } else { 500 } {
+    for round in 0..if cfg!(miri) { 1 } else { 500 } {
         for _ in 0..random.below(5) {
             let at = random.below(memory.len());
             memory[at] ^= 1 + random.below(255) as u8;
@@ -325,6 +335,7 @@ fn a_sampled_visit_sees_all_within_eight() {
 }
 
 #[test]
+#[cfg_attr(miri, ignore = "many polls")]
 fn a_missed_change_is_mended_by_the_refresh() {
     let (size, format) = (Size::new(64, 20), PixelFormat::Xrgb8888);
     let layout = Layout { size, stride: 256, format, alpha: Alpha::Ignore };

@@ -67,7 +67,7 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode> {
 
 /// Sanitizers are behind unstable flags of the compiler.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Toolchain {
+pub(crate) enum Toolchain {
     Nightly,
     /// The stable one, told to accept them.
     Bootstrap,
@@ -98,7 +98,7 @@ impl Verdict {
 }
 
 impl Toolchain {
-    fn choose() -> Self {
+    pub(crate) fn choose() -> Self {
         let list = command::stdout(program("rustup").args(["toolchain", "list"]));
         if list.is_ok_and(|list| list.lines().any(|line| line.starts_with("nightly-"))) {
             Self::Nightly
@@ -107,7 +107,7 @@ impl Toolchain {
         }
     }
 
-    fn cargo(self) -> Command {
+    pub(crate) fn cargo(self) -> Command {
         let mut command = match self {
             Self::Nightly => {
                 let mut command = program("rustup");

@@ -16,6 +16,7 @@ mod initramfs;
 mod kernels;
 mod packages;
 mod qemu;
+mod sanitize;
 mod suite;
 mod tally;
 mod test;
@@ -44,6 +45,8 @@ enum Command {
     },
     /// Run the fuzz targets for a while each
     Fuzz(fuzz::Options),
+    /// Run the engine's tests in Miri and with sanitizers
+    Sanitize(sanitize::Options),
     /// Measure polls beside what they could be instead, and write docs/performance.md
     Bench(bench::Options),
 }
@@ -53,6 +56,7 @@ fn main() -> ExitCode {
         Command::Test(options) => test::run(&options),
         Command::Testbed { action } => testbed::run(&action),
         Command::Fuzz(options) => fuzz::run(&options),
+        Command::Sanitize(options) => sanitize::run(&options),
         Command::Bench(options) => bench::run(&options),
     };
     result.unwrap_or_else(|error| {
