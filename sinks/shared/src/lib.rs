@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
 //! What the sinks of `vfio-display` that have viewers share, whatever they speak: the keyboard's
-//! codes on the wire, what a viewer holds down, a copy of the pointer's shape, the connection, and the
-//! socket file that only its owner can open.
+//! codes on the wire, what a viewer holds down, a copy of the pointer's shape, the connection, what
+//! stands before viewers from other machines, and the socket file that only its owner can open.
 //!
 //! ```
 //! use vfio_display::input::Event;
@@ -14,12 +14,14 @@
 //! held.release(&mut |event| assert_eq!(event, Event::Key { code, down: false }));
 //! ```
 
+mod guard;
 mod held;
 pub mod scancode;
 mod shape;
 mod socket_file;
 mod stream;
 
+pub use crate::guard::{Credentials, Denied, Done, Entry, Guard, Outcome, network};
 pub use crate::held::Held;
 pub use crate::shape::{Shape, unmultiplied};
 pub use crate::socket_file::SocketFile;

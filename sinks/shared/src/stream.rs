@@ -25,6 +25,11 @@ pub trait Stream: Read + Write + AsFd + Send {
     fn has_output(&self) -> bool {
         false
     }
+
+    /// The version of TLS that protects it, once its handshake is complete.
+    fn tls(&self) -> Option<&'static str> {
+        None
+    }
 }
 
 impl Stream for TcpStream {}
@@ -41,6 +46,10 @@ where
 
     fn has_output(&self) -> bool {
         (**self).has_output()
+    }
+
+    fn tls(&self) -> Option<&'static str> {
+        (**self).tls()
     }
 }
 

@@ -4,18 +4,19 @@
 use std::io::{self, ErrorKind};
 use std::net::SocketAddr;
 use std::os::fd::BorrowedFd;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use rustix::event::PollFlags;
 use rustix::net::Shutdown;
-use vfio_display_sinks::Stream;
+use vfio_display_sinks::{Denied, Stream};
 use vfio_display_vnc::Handle;
 
 use crate::displays::Status as Aside;
 use crate::limits::Limits;
 use crate::request::{Head, Request};
 use crate::response::{Response, Status};
-use crate::routes::Answer;
+use crate::routes::{Answer, Asked, Verdict};
+use crate::visit::Visit;
 
 /// Read at a time.
 const READ: usize = 4 << 10;
@@ -32,8 +33,8 @@ pub(crate) struct Connection {
 
 enum State {
     Asked,
-    /// The answer is made, and not due.
-    Held(Instant, Response),
+    /// A password is being checked.
+    Judged(Box<Request>, Verdict),
     Answering(Vec<u8>, usize, Option<Box<Next>>),
     /// All is said. What the client still says is read: if it were not, the end would overtake the
     /// answer (RFC 9112, section 9.6).
@@ -44,6 +45,7 @@ enum State {
 struct Next {
     server: Handle,
     aside: Option<Aside>,
+    visit: Option<Visit>,
 }
 
 /// What there is to do with a connection.
@@ -51,7 +53,7 @@ pub(crate) enum Step {
     Wait,
     End,
     /// It is a viewer of this server.
-    Serve(Handle, Option<Aside>),
+    Serve(Handle, Option<Aside>, Option<Visit>),
 }
 
 impl Connection {
@@ -79,15 +81,15 @@ impl Connection {
 
     /// Whether it need not wait for poll.
     pub(crate) fn has_more(&self) -> bool {
+        if let State::Judged(_, verdict) = &self.state {
+            return verdict.get().is_some();
+        }
         self.wants().contains(PollFlags::IN) && self.stream.has_input()
     }
 
     /// When to come back even if nothing happens.
     pub(crate) fn due(&self) -> Instant {
-        match &self.state {
-            State::Held(at, _) => *at,
-            _ => self.until,
-        }
+        self.until
     }
 
     /// The stream, and what was read beyond the request.
@@ -100,7 +102,7 @@ impl Connection {
         &mut self,
         now: Instant,
         limits: &Limits,
-        answer: impl FnOnce(&Request, SocketAddr, SocketAddr) -> Answer,
+        answer: impl FnOnce(&Asked<'_>) -> Answer,
     ) -> Step {
         match self.advance(now, limits, answer) {
             Ok(step) => step,
@@ -113,24 +115,25 @@ impl Connection {
         &mut self,
         now: Instant,
         limits: &Limits,
-        answer: impl FnOnce(&Request, SocketAddr, SocketAddr) -> Answer,
+        answer: impl FnOnce(&Asked<'_>) -> Answer,
     ) -> io::Result<Step> {
         if self.stream.has_output() {
             ignore_transient(self.stream.flush())?;
         }
-        if let State::Asked = self.state {
-            if now >= self.until {
-                let response = Response::refusal(Status::Timeout, "no whole request in time");
+        match &self.state {
+            State::Asked | State::Judged(..) if now >= self.until => {
+                let response = Response::refusal(Status::Timeout, "not in time");
                 self.respond(response, None, now, limits);
-            } else {
-                self.receive(now, limits, answer)?;
             }
-        }
-        if let State::Held(at, _) = &self.state
-            && now >= *at
-            && let State::Held(_, response) = std::mem::replace(&mut self.state, State::Asked)
-        {
-            self.respond(response, None, now, limits);
+            State::Asked => self.receive(now, limits, answer)?,
+            State::Judged(request, verdict) => {
+                if let Some(outcome) = verdict.get() {
+                    let request = request.clone();
+                    let outcome = Some(*outcome);
+                    self.ask(request, outcome, now, limits, answer);
+                }
+            }
+            State::Answering(..) | State::Lingering => {}
         }
         if let State::Answering(bytes, sent, next) = &mut self.state {
             while *sent < bytes.len() {
@@ -143,7 +146,7 @@ impl Connection {
                 }
             }
             if let Some(next) = next.take() {
-                return Ok(Step::Serve(next.server, next.aside));
+                return Ok(Step::Serve(next.server, next.aside, next.visit));
             }
             ignore_transient(self.stream.flush())?;
             if !self.stream.has_output() {
@@ -165,7 +168,7 @@ impl Connection {
         &mut self,
         now: Instant,
         limits: &Limits,
-        answer: impl FnOnce(&Request, SocketAddr, SocketAddr) -> Answer,
+        answer: impl FnOnce(&Asked<'_>) -> Answer,
     ) -> io::Result<()> {
         let mut buffer = [0; READ];
         let length = self.stream.read(&mut buffer)?;
@@ -173,27 +176,39 @@ impl Connection {
             return Err(ErrorKind::UnexpectedEof.into());
         }
         self.read.extend_from_slice(&buffer[..length]);
-        let (response, next) = match Request::parse(&self.read, limits.head) {
-            Head::Partial => return Ok(()),
-            Head::Refused(status) => (Response::refusal(status, "not answered"), None),
+        match Request::parse(&self.read, limits.head) {
+            Head::Partial => {}
+            Head::Refused(status) => {
+                self.respond(Response::refusal(status, "not answered"), None, now, limits);
+            }
             Head::Whole(request, length) => {
                 self.read.drain(..length);
-                match answer(&request, self.peer, self.local) {
-                    Answer::Respond(response) => (response, None),
-                    Answer::Later(delay, response) => {
-                        // Bounded, so that the sum is a time.
-                        let delay = delay.min(Duration::from_secs(3600));
-                        self.state = State::Held(now + delay, response);
-                        return Ok(());
-                    }
-                    Answer::Socket(response, server, aside) => {
-                        (response, Some(Box::new(Next { server, aside })))
-                    }
-                }
+                self.ask(request, None, now, limits, answer);
             }
-        };
-        self.respond(response, next, now, limits);
+        }
         Ok(())
+    }
+
+    fn ask(
+        &mut self,
+        request: Box<Request>,
+        password: Option<Result<(), Denied>>,
+        now: Instant,
+        limits: &Limits,
+        answer: impl FnOnce(&Asked<'_>) -> Answer,
+    ) {
+        let (peer, local, tls) = (self.peer, self.local, self.stream.tls());
+        match answer(&Asked { request: &request, peer, local, tls, password }) {
+            Answer::Respond(response) => self.respond(response, None, now, limits),
+            Answer::Judge(verdict) => {
+                self.until = now + limits.request;
+                self.state = State::Judged(request, verdict);
+            }
+            Answer::Socket { response, server, aside, visit } => {
+                let next = Some(Box::new(Next { server, aside, visit }));
+                self.respond(response, next, now, limits);
+            }
+        }
     }
 
     fn respond(

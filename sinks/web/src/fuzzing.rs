@@ -14,7 +14,7 @@ use vfio_display_vnc::VncServer;
 
 use crate::connection::{Connection, Step};
 use crate::request::{Head, Request};
-use crate::routes::{self, Answer};
+use crate::routes::{self, Answer, Asked};
 use crate::server::{Options, Shared, WebServer};
 use crate::websocket::{Aside, WebSocketStream};
 
@@ -52,7 +52,7 @@ pub fn request(data: &[u8]) {
     let until = now + Duration::from_secs(10);
     let mut connection = Connection::new(Box::new(stream), local, local, until);
     for _ in 0..2 * (data.len() / step) + 8 {
-        let answer = |request: &_, peer, local| routes::answer(web.shared(), request, peer, local);
+        let answer = |asked: &Asked<'_>| routes::answer(web.shared(), asked);
         match connection.step(now, &limits, answer) {
             Step::Wait => {}
             Step::End => break,
@@ -64,10 +64,11 @@ pub fn request(data: &[u8]) {
     }
 }
 
-fn check(shared: &Shared, request: &Request) {
+fn check(shared: &Arc<Shared>, request: &Request) {
     let at = SocketAddr::from(([127, 0, 0, 1], 6080));
-    match routes::answer(shared, request, at, at) {
-        Answer::Respond(response) | Answer::Later(_, response) => {
+    let asked = Asked { request, peer: at, local: at, tls: None, password: None };
+    match routes::answer(shared, &asked) {
+        Answer::Respond(response) => {
             let bytes = response.into_bytes();
             let end = bytes.windows(4).position(|w| w == b"\r\n\r\n").expect("a head");
             let head = str::from_utf8(&bytes[..end]).expect("text");
@@ -79,7 +80,7 @@ fn check(shared: &Shared, request: &Request) {
                 assert_ne!(name, "Set-Cookie", "let in by {request:?}");
             }
         }
-        Answer::Socket(..) => panic!("let in by {request:?}"),
+        Answer::Judge(_) | Answer::Socket { .. } => panic!("let in by {request:?}"),
     }
 }
 
@@ -96,7 +97,7 @@ pub fn frames(data: &[u8]) {
     let stream = Pieces::new(rest, step, usize::from(*taken) * 64);
     let counts = Arc::clone(&stream.counts);
     let aside = (taken & 1 == 1).then(|| Box::new(Count(0)) as Box<dyn Aside>);
-    let mut socket = WebSocketStream::new(stream, early.to_vec(), MESSAGE, aside);
+    let mut socket = WebSocketStream::new(stream, early.to_vec(), MESSAGE, aside, None);
     let mut buffer = [0; 100];
     let (mut got, mut sent) = (0, 0);
     let rounds = 2 * (rest.len() / step) + 64;

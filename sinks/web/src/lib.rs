@@ -45,7 +45,6 @@ mod displays;
 #[cfg(any(test, feature = "fuzzing"))]
 #[doc(hidden)]
 pub mod fuzzing;
-mod gate;
 mod limits;
 mod page;
 mod request;
@@ -53,10 +52,11 @@ mod response;
 mod routes;
 mod server;
 mod sessions;
+mod visit;
 mod websocket;
 mod worker;
 
-pub use crate::gate::{Admission, Gate};
 pub use crate::limits::Limits;
-pub use crate::server::{Metrics, OnAccept, OnLink, Options, WebServer};
+pub use crate::server::{Metrics, OnLink, Options, WebServer};
+pub use vfio_display_sinks::Guard;
 pub use vfio_display_vnc::ListenError;

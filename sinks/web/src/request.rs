@@ -2,6 +2,10 @@
 //! A request: as much of HTTP/1.1 (RFC 9112) as a page and a WebSocket need. Everything that is not
 //! that is refused, with a status.
 
+use data_encoding::BASE64;
+use vfio_display_sinks::Credentials;
+use zeroize::Zeroizing;
+
 use crate::response::Status;
 
 /// Headers of a request; browsers send some 15, and proxies add a few.
@@ -15,7 +19,7 @@ pub(crate) struct Request {
     pub(crate) host: String,
     pub(crate) origin: Option<String>,
     cookies: Vec<String>,
-    pub(crate) authorization: Option<String>,
+    authorization: Option<String>,
     pub(crate) upgrade: Option<Upgrade>,
 }
 
@@ -110,6 +114,17 @@ impl Request {
         let pairs = self.query.split('&').filter_map(|pair| pair.split_once('='));
         let value = pairs.into_iter().find(|(key, _)| *key == name).map(|(_, value)| value)?;
         percent_decoded(value)
+    }
+
+    /// A name and a password, as HTTP Basic has them (RFC 7617).
+    pub(crate) fn credentials(&self) -> Option<Credentials> {
+        let (scheme, sent) = self.authorization.as_deref()?.split_once(' ')?;
+        if !scheme.eq_ignore_ascii_case("basic") {
+            return None;
+        }
+        let pair = Zeroizing::new(BASE64.decode(sent.trim().as_bytes()).ok()?);
+        let at = pair.iter().position(|byte| *byte == b':')?;
+        Some(Credentials { user: pair[..at].to_vec(), password: pair[at + 1..].to_vec().into() })
     }
 
     /// The cookies of this name.

@@ -2,18 +2,20 @@
 //! From a request to its answer.
 
 use std::net::SocketAddr;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use tungstenite::handshake::derive_accept_key;
+use vfio_display_sinks::{Denied, Entry as Record, Guard, Outcome};
 use vfio_display_vnc::Handle;
 
 use crate::authority;
 use crate::displays::Status as Aside;
-use crate::gate::Admission;
 use crate::page;
 use crate::request::{Request, Upgrade, percent_encoded};
 use crate::response::{Response, Status};
 use crate::server::Shared;
+use crate::visit::Visit;
 
 /// RFB in binary messages, as noVNC and others name it.
 const BINARY: &str = "binary";
@@ -23,13 +25,32 @@ const WITH_STATUS: &str = "rfb.vfio-display";
 const NO_LINK: &str = "This address wants a link that is good once.";
 const USED_LINK: &str = "This link has been used, or it is of a server that has ended.";
 
+/// What somebody wants, and what is known of them.
+#[derive(Clone, Copy)]
+pub(crate) struct Asked<'a> {
+    pub(crate) request: &'a Request,
+    pub(crate) peer: SocketAddr,
+    pub(crate) local: SocketAddr,
+    pub(crate) tls: Option<&'static str>,
+    /// Whether the password is right, once that is known.
+    pub(crate) password: Option<Result<(), Denied>>,
+}
+
+/// Where the outcome of a check will be; the server's thread is woken then.
+pub(crate) type Verdict = Arc<OnceLock<Result<(), Denied>>>;
+
 /// What becomes of a connection.
 pub(crate) enum Answer {
     Respond(Response),
-    /// Not before so much time has passed.
-    Later(Duration, Response),
+    /// A password is being checked: to be asked again with the outcome.
+    Judge(Verdict),
     /// Once this is sent, it is a viewer of a server.
-    Socket(Response, Handle, Option<Aside>),
+    Socket {
+        response: Response,
+        server: Handle,
+        aside: Option<Aside>,
+        visit: Option<Visit>,
+    },
 }
 
 impl From<Response> for Answer {
@@ -45,24 +66,20 @@ enum Entry {
     New(String),
 }
 
-pub(crate) fn answer(
-    shared: &Shared,
-    request: &Request,
-    peer: SocketAddr,
-    local: SocketAddr,
-) -> Answer {
+pub(crate) fn answer(shared: &Arc<Shared>, asked: &Asked<'_>) -> Answer {
+    let Asked { request, local, .. } = *asked;
     if !authority::is_ours(&request.host, local, &shared.options.hosts) {
         let why = format!("this server is not called {:?}", request.host);
         return Response::refusal(Status::Misdirected, &why).into();
     }
     match request.path.as_str() {
-        "/" => root(shared, request, peer),
-        "/websockify" => socket(shared, request, peer),
-        "/displays.json" => guarded(shared, request, peer, || {
+        "/" => root(shared, asked),
+        "/websockify" => socket(shared, asked),
+        "/displays.json" => guarded(shared, asked, || {
             Response::new("application/json", shared.displays().json().to_string().into_bytes())
         }),
         "/metrics" => match &shared.options.metrics {
-            Some(metrics) => guarded(shared, request, peer, || {
+            Some(metrics) => guarded(shared, asked, || {
                 Response::new("text/plain; version=0.0.4; charset=utf-8", metrics().into_bytes())
             }),
             None => Response::refusal(Status::NotFound, "there are no metrics").into(),
@@ -73,9 +90,10 @@ pub(crate) fn answer(
     }
 }
 
-fn root(shared: &Shared, request: &Request, peer: SocketAddr) -> Answer {
+fn root(shared: &Arc<Shared>, asked: &Asked<'_>) -> Answer {
+    let request = asked.request;
     let display = request.parameter("display");
-    let entry = match enter(shared, request, peer) {
+    let entry = match enter(shared, asked) {
         Ok(entry) => entry,
         Err(answer) => return answer,
     };
@@ -92,19 +110,15 @@ fn root(shared: &Shared, request: &Request, peer: SocketAddr) -> Answer {
     with_cookie(shared, entry, if single { page::display() } else { page::index() }).into()
 }
 
-fn guarded(
-    shared: &Shared,
-    request: &Request,
-    peer: SocketAddr,
-    make: impl FnOnce() -> Response,
-) -> Answer {
-    match enter(shared, request, peer) {
+fn guarded(shared: &Arc<Shared>, asked: &Asked<'_>, make: impl FnOnce() -> Response) -> Answer {
+    match enter(shared, asked) {
         Ok(entry) => with_cookie(shared, entry, make()).into(),
         Err(answer) => answer,
     }
 }
 
-fn socket(shared: &Shared, request: &Request, peer: SocketAddr) -> Answer {
+fn socket(shared: &Arc<Shared>, asked: &Asked<'_>) -> Answer {
+    let request = asked.request;
     let refuse = |status, why: &str| Answer::Respond(Response::refusal(status, why));
     let Some(Upgrade { key, version, protocols }) = &request.upgrade else {
         return refuse(Status::Upgrade, "this is a WebSocket");
@@ -119,7 +133,7 @@ fn socket(shared: &Shared, request: &Request, peer: SocketAddr) -> Answer {
     // What is no browser sends no origin, and has no cookies that another page could make use of.
     let options = &shared.options;
     if let Some(origin) = &request.origin
-        && !authority::may_connect(origin, &request.host, options.secure, &options.origins)
+        && !authority::may_connect(origin, &request.host, options.is_secure(), &options.origins)
     {
         return refuse(Status::Forbidden, &format!("pages of {origin:?} may not connect"));
     }
@@ -133,7 +147,7 @@ fn socket(shared: &Shared, request: &Request, peer: SocketAddr) -> Answer {
     } else {
         return refuse(Status::BadRequest, "the subprotocol is binary");
     };
-    let entry = match enter(shared, request, peer) {
+    let entry = match enter(shared, asked) {
         Ok(entry) => entry,
         Err(answer) => return answer,
     };
@@ -152,47 +166,94 @@ fn socket(shared: &Shared, request: &Request, peer: SocketAddr) -> Answer {
         response = response.header("Sec-WebSocket-Protocol", protocol);
     }
     let response = with_cookie(shared, entry, response);
-    Answer::Socket(response, server.clone(), with_status.then_some(aside))
+    let guard = options.guard.clone();
+    let visit = guard.map(|guard| Visit::new(guard, asked.peer, asked.tls));
+    let (server, aside) = (server.clone(), with_status.then_some(aside));
+    Answer::Socket { response, server, aside, visit }
 }
 
-/// Lets somebody in: by a cookie, by a link that was not used, by the embedder's own way.
-fn enter(shared: &Shared, request: &Request, peer: SocketAddr) -> Result<Entry, Answer> {
+/// Lets somebody in: by a cookie, by a link that was not used, by a password.
+fn enter(shared: &Arc<Shared>, asked: &Asked<'_>) -> Result<Entry, Answer> {
+    let request = asked.request;
     let failed = |_| Answer::from(Response::refusal(Status::Unavailable, "no random numbers"));
-    let token = request.parameter("token");
-    let redeemed = match &token {
-        Some(token) => shared.redeem(token).map_err(failed)?,
-        None => false,
+    let open = || {
+        audit(shared, asked, Outcome::Entered);
+        Ok(Entry::New(shared.sessions().open().map_err(failed)?.as_str().to_owned()))
     };
-    let mut sessions = shared.sessions();
-    // Who is in already and follows a fresh link is let in by that: it is used up either way.
-    if redeemed {
-        return Ok(Entry::New(sessions.open().map_err(failed)?.as_str().to_owned()));
+    let refused = |why| {
+        audit(shared, asked, Outcome::Refused(&why));
+        Answer::from(page::refused(Status::Forbidden, why))
+    };
+    if let Some(token) = request.parameter("token") {
+        // A used link is refused also where the cookie would do: else nobody learns that it was
+        // used.
+        let redeemed = shared.redeem(&token).map_err(failed)?;
+        return if redeemed { open() } else { Err(refused(USED_LINK)) };
     }
-    // A used link is refused also where the cookie would do: else nobody learns that it was used.
-    let refused = |why| Answer::from(page::refused(Status::Forbidden, why));
-    if token.is_some() {
-        return Err(refused(USED_LINK));
-    }
-    if request.cookies(&shared.cookie_name()).any(|cookie| sessions.knows(cookie)) {
+    let name = shared.cookie_name();
+    if request.cookies(&name).any(|cookie| shared.sessions().knows(cookie)) {
         return Ok(Entry::Known);
     }
-    drop(sessions);
-    let Some(gate) = &shared.options.gate else { return Err(refused(NO_LINK)) };
-    let denied = page::refused(Status::Unauthorized, "The password is wanted.")
-        .header("WWW-Authenticate", gate.challenge());
-    match request.authorization.as_deref().map(|sent| gate.admit(peer, sent)) {
-        Some(Admission::Granted) => {
-            Ok(Entry::New(shared.sessions().open().map_err(failed)?.as_str().to_owned()))
-        }
-        Some(Admission::Refused { delay }) => Err(Answer::Later(delay, denied)),
-        None => Err(denied.into()),
+    let Some(guard) = shared.options.passwords() else { return Err(refused(NO_LINK)) };
+    match asked.password {
+        // What asks every few seconds with its password needs no cookie, and keeps none.
+        Some(Ok(())) if request.path == "/metrics" => Ok(Entry::Known),
+        Some(Ok(())) => open(),
+        Some(Err(why)) => Err(denied(shared, asked, why)),
+        None => Err(judge(shared, asked, guard)),
     }
+}
+
+/// Has a password checked, which takes a while.
+fn judge(shared: &Arc<Shared>, asked: &Asked<'_>, guard: &Arc<dyn Guard>) -> Answer {
+    let Some(credentials) = asked.request.credentials() else { return challenge() };
+    let verdict = Verdict::default();
+    let done = {
+        let (verdict, shared) = (Arc::clone(&verdict), Arc::clone(shared));
+        Box::new(move |outcome| {
+            let _ = verdict.set(outcome);
+            shared.wake();
+        })
+    };
+    match guard.check(asked.peer.ip(), credentials, done) {
+        Ok(()) => Answer::Judge(verdict),
+        Err(why) => denied(shared, asked, why),
+    }
+}
+
+/// Has a browser ask its user.
+fn challenge() -> Answer {
+    page::refused(Status::Unauthorized, "The password is wanted.")
+        .header("WWW-Authenticate", "Basic realm=\"vfio-display\", charset=\"UTF-8\"")
+        .into()
+}
+
+fn denied(shared: &Shared, asked: &Asked<'_>, why: Denied) -> Answer {
+    audit(shared, asked, Outcome::Refused(&why));
+    let wait = match why {
+        Denied::TooSoon(wait) => wait,
+        Denied::Busy => Duration::from_secs(1),
+        _ => return challenge(),
+    };
+    // Rounded up: who comes back then is let try.
+    let seconds = wait.as_millis().div_ceil(1000).max(1);
+    Response::refusal(Status::TooSoon, &why.to_string())
+        .header("Retry-After", seconds.to_string())
+        .into()
+}
+
+fn audit(shared: &Shared, asked: &Asked<'_>, outcome: Outcome<'_>) {
+    let Some(guard) = &shared.options.guard else { return };
+    let credentials = asked.request.credentials();
+    let user = credentials.as_ref().map(|credentials| credentials.user.as_slice());
+    let (from, tls, after) = (asked.peer, asked.tls, Duration::ZERO);
+    guard.audit(&Record { protocol: "web", from, tls, user, outcome, after });
 }
 
 fn with_cookie(shared: &Shared, entry: Entry, response: Response) -> Response {
     let Entry::New(cookie) = entry else { return response };
     let name = shared.cookie_name();
-    let secure = if shared.options.secure { "; Secure" } else { "" };
+    let secure = if shared.options.is_secure() { "; Secure" } else { "" };
     let cookie = format!("{name}={cookie}; HttpOnly; SameSite=Strict; Path=/{secure}");
     response.header("Set-Cookie", cookie)
 }

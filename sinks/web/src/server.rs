@@ -3,24 +3,20 @@
 
 use std::fmt;
 use std::io;
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
 use std::os::fd::OwnedFd;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 
 use rustix::event::{EventfdFlags, eventfd};
-use vfio_display_sinks::Stream;
+use vfio_display_sinks::Guard;
 use vfio_display_vnc::{Handle, ListenError};
 
 use crate::displays::Displays;
-use crate::gate::Gate;
 use crate::limits::Limits;
 use crate::sessions::Sessions;
 use crate::worker::Worker;
-
-/// Makes a connection of what was accepted: the socket itself, or a layer over it such as TLS.
-pub type OnAccept = Arc<dyn Fn(TcpStream, SocketAddr) -> io::Result<Box<dyn Stream>> + Send + Sync>;
 
 /// Is told a link: a person may follow it, once.
 pub type OnLink = Arc<dyn Fn(&str) + Send + Sync>;
@@ -35,17 +31,11 @@ pub struct Options {
     pub hosts: Vec<String>,
     /// Origins whose pages may connect as well, as `https://console.example`.
     pub origins: Vec<String>,
-    /// Connections are by TLS: links begin with https, and cookies stay with it.
-    pub secure: bool,
-    /// Addresses that other machines reach may be listened on. For those who have a [`Gate`] and
-    /// TLS.
-    pub remote: bool,
+    /// What stands before it: TLS, and where it wants passwords another way in than a link. Without
+    /// one that does, only loopback is listened on.
+    pub guard: Option<Arc<dyn Guard>>,
     /// What connections are held to.
     pub limits: Limits,
-    /// What an accepted connection goes through.
-    pub accept: OnAccept,
-    /// Another way in than a link.
-    pub gate: Option<Arc<dyn Gate>>,
     /// What `/metrics` says.
     pub metrics: Option<Metrics>,
     /// Hears of the next link once one was used, on the server's thread.
@@ -57,14 +47,23 @@ impl Default for Options {
         Self {
             hosts: Vec::new(),
             origins: Vec::new(),
-            secure: false,
-            remote: false,
+            guard: None,
             limits: Limits::default(),
-            accept: Arc::new(|stream, _| Ok(Box::new(stream))),
-            gate: None,
             metrics: None,
             on_link: None,
         }
+    }
+}
+
+impl Options {
+    /// Connections are by TLS: links begin with https, and cookies stay with it.
+    pub(crate) fn is_secure(&self) -> bool {
+        self.guard.is_some()
+    }
+
+    /// What checks passwords, if that is a way in.
+    pub(crate) fn passwords(&self) -> Option<&Arc<dyn Guard>> {
+        self.guard.as_ref().filter(|guard| guard.wants_password())
     }
 }
 
@@ -73,8 +72,7 @@ impl fmt::Debug for Options {
         f.debug_struct("Options")
             .field("hosts", &self.hosts)
             .field("origins", &self.origins)
-            .field("secure", &self.secure)
-            .field("remote", &self.remote)
+            .field("guard", &self.guard.is_some())
             .field("limits", &self.limits)
             .finish_non_exhaustive()
     }
@@ -113,14 +111,22 @@ impl Shared {
     /// A browser sends the cookies of a host to each of its ports, so that servers side by side
     /// need names of their own.
     pub(crate) fn cookie_name(&self) -> String {
-        let prefix = if self.options.secure { "__Host-" } else { "" };
+        let prefix = if self.options.is_secure() { "__Host-" } else { "" };
         let port = lock(&self.at).map_or(0, |at| at.port());
         format!("{prefix}vfio-display-{port}")
     }
 
     fn link(&self) -> Option<String> {
-        let at = (*lock(&self.at))?;
-        let scheme = if self.options.secure { "https" } else { "http" };
+        let mut at = (*lock(&self.at))?;
+        if at.ip().is_unspecified() {
+            // All addresses, one of which is this machine's own name for itself.
+            at.set_ip(if at.is_ipv4() {
+                Ipv4Addr::LOCALHOST.into()
+            } else {
+                Ipv6Addr::LOCALHOST.into()
+            });
+        }
+        let scheme = if self.options.is_secure() { "https" } else { "http" };
         Some(format!("{scheme}://{at}/?token={}", self.sessions().token().as_str()))
     }
 
@@ -133,7 +139,7 @@ impl Shared {
         Ok(redeemed)
     }
 
-    fn wake(&self) {
+    pub(crate) fn wake(&self) {
         // Full would mean that it is woken anyhow.
         let _ = rustix::io::write(&self.wake, &1_u64.to_ne_bytes());
     }
@@ -174,10 +180,10 @@ impl WebServer {
     ///
     /// # Errors
     ///
-    /// [`ListenError::NotLoopback`], unless [`Options::remote`]; [`ListenError::Io`] where the port
-    /// is taken.
+    /// [`ListenError::NotLoopback`], unless [`Options::guard`] wants passwords; [`ListenError::Io`]
+    /// where the port is taken.
     pub fn listen_tcp(&self, at: SocketAddr) -> Result<SocketAddr, ListenError> {
-        if !self.shared.options.remote && !at.ip().to_canonical().is_loopback() {
+        if self.shared.options.passwords().is_none() && !at.ip().to_canonical().is_loopback() {
             return Err(ListenError::NotLoopback(at));
         }
         let listen = || {
@@ -201,7 +207,7 @@ impl WebServer {
     }
 
     #[cfg(any(test, feature = "fuzzing"))]
-    pub(crate) fn shared(&self) -> &Shared {
+    pub(crate) fn shared(&self) -> &Arc<Shared> {
         &self.shared
     }
 

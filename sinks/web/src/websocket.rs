@@ -9,6 +9,8 @@ use tungstenite::protocol::{CloseFrame, Role, WebSocketConfig};
 use tungstenite::{Bytes, Error, Message, WebSocket};
 use vfio_display_sinks::Stream;
 
+use crate::visit::Visit;
+
 /// What is sent as one message at most. It is also what may be kept here where the socket takes no
 /// more, beside an answer to a ping.
 const CHUNK: usize = 64 << 10;
@@ -39,6 +41,7 @@ pub(crate) struct WebSocketStream<S> {
     unread: bool,
     unsent: bool,
     aside: Option<Box<dyn Aside>>,
+    _visit: Option<Visit>,
 }
 
 impl<S: Stream> WebSocketStream<S> {
@@ -48,6 +51,7 @@ impl<S: Stream> WebSocketStream<S> {
         early: Vec<u8>,
         message: usize,
         aside: Option<Box<dyn Aside>>,
+        visit: Option<Visit>,
     ) -> Self {
         let config = WebSocketConfig::default()
             .read_buffer_size(READ)
@@ -57,7 +61,7 @@ impl<S: Stream> WebSocketStream<S> {
             .max_frame_size(Some(message));
         let unread = !early.is_empty();
         let socket = WebSocket::from_partially_read(stream, early, Role::Server, Some(config));
-        Self { socket, input: Bytes::new(), unread, unsent: false, aside }
+        Self { socket, input: Bytes::new(), unread, unsent: false, aside, _visit: visit }
     }
 
     fn flush_socket(&mut self) -> io::Result<()> {
@@ -148,6 +152,10 @@ impl<S: Stream> Stream for WebSocketStream<S> {
     fn has_output(&self) -> bool {
         let news = self.aside.as_ref().is_some_and(|aside| aside.has_news());
         self.unsent || news || self.socket.get_ref().has_output()
+    }
+
+    fn tls(&self) -> Option<&'static str> {
+        self.socket.get_ref().tls()
     }
 }
 

@@ -8,12 +8,14 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use vfio_display_sinks::Stream;
 use vfio_display_vnc::Handle;
 
 use crate::connection::{Connection, Step};
 use crate::displays::Status;
-use crate::routes;
+use crate::routes::{self, Asked};
 use crate::server::Shared;
+use crate::visit::Visit;
 use crate::websocket::{Aside, WebSocketStream};
 
 /// How long nobody is accepted after that failed: for want of fds, mostly.
@@ -95,7 +97,7 @@ impl Worker {
                 continue;
             }
             let shared = &self.shared;
-            let answer = |request: &_, peer, local| routes::answer(shared, request, peer, local);
+            let answer = |asked: &Asked<'_>| routes::answer(shared, asked);
             match connection.step(now, &shared.options.limits, answer) {
                 // Nobody is there to be answered, and poll would say so again at once.
                 Step::Wait
@@ -106,19 +108,25 @@ impl Worker {
                 }
                 Step::Wait => {}
                 Step::End => _ = self.connections.remove(index),
-                Step::Serve(server, aside) => {
+                Step::Serve(server, aside, visit) => {
                     let connection = self.connections.remove(index);
-                    self.serve(connection, &server, aside);
+                    self.serve(connection, &server, aside, visit);
                 }
             }
         }
     }
 
-    fn serve(&self, connection: Connection, server: &Handle, aside: Option<Status>) {
+    fn serve(
+        &self,
+        connection: Connection,
+        server: &Handle,
+        aside: Option<Status>,
+        visit: Option<Visit>,
+    ) {
         let (stream, early) = connection.into_parts();
         let aside = aside.map(|aside| Box::new(aside) as Box<dyn Aside>);
         let message = self.shared.options.limits.message;
-        let stream = WebSocketStream::new(stream, early, message, aside);
+        let stream = WebSocketStream::new(stream, early, message, aside, visit);
         // A server that has just stopped takes nobody, and the connection ends.
         let _ = server.serve(Box::new(stream));
     }
@@ -151,7 +159,12 @@ impl Worker {
         if vfio_display_sinks::set_up(&stream).is_err() {
             return;
         }
-        let Ok(stream) = (options.accept)(stream, peer) else { return };
+        let stream = Box::new(stream) as Box<dyn Stream>;
+        let stream = match &options.guard {
+            Some(guard) => guard.secure(stream),
+            None => Ok(stream),
+        };
+        let Ok(stream) = stream else { return };
         if self.connections.len() >= options.limits.connections {
             // Whoever means it has asked long ago.
             self.connections.remove(0);

@@ -4,7 +4,7 @@
 mod common;
 
 use std::io::{self, ErrorKind, Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::net::{IpAddr, SocketAddr, TcpStream};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -13,8 +13,8 @@ use common::http::{UPGRADE, connect, exchange, get, read, request, upgrade};
 use common::show::Show;
 use common::{PATIENCE, wait_for};
 use vfio_display::geometry::Size;
-use vfio_display_vnc::Stream;
-use vfio_display_web::{Admission, Gate, Limits, Options, WebServer};
+use vfio_display_sinks::{Credentials, Denied, Done, Entry, Guard, Stream};
+use vfio_display_web::{Limits, Options, WebServer};
 
 const SIZE: Size = Size::new(320, 200);
 
@@ -454,71 +454,136 @@ fn only_loopback_is_listened_on_unless_more_was_allowed() {
         assert!(error.contains("only loopback is served"), "{error}");
     }
     assert!(web.link().is_none());
-    let web = WebServer::start(Options { remote: true, ..Options::default() }).unwrap();
+    let guard: Option<Arc<dyn Guard>> = Some(Arc::new(Watch::new(true)));
+    let web = WebServer::start(Options { guard, ..Options::default() }).unwrap();
     let at = web.listen_tcp("0.0.0.0:0".parse().unwrap()).unwrap();
+    let link = web.link().unwrap();
+    assert!(link.starts_with(&format!("https://127.0.0.1:{}/?token=", at.port())), "{link}");
     let local = SocketAddr::from(([127, 0, 0, 1], at.port()));
     assert_eq!(get(local, "/style.css", &[]).status, 200);
+    // TLS alone is not enough for that.
+    let guard: Option<Arc<dyn Guard>> = Some(Arc::new(Watch::new(false)));
+    let web = WebServer::start(Options { guard, ..Options::default() }).unwrap();
+    assert!(web.listen_tcp("0.0.0.0:0".parse().unwrap()).is_err());
 }
 
-/// A password that is "right", and a moment to think for who does not know it.
-struct Password;
+/// A guard that knows a password, "anna:right", takes its time to check it, and keeps the record.
+/// What it puts over connections is nothing.
+struct Watch {
+    wants_password: bool,
+    checks: Mutex<usize>,
+    record: Mutex<Vec<String>>,
+}
 
-impl Gate for Password {
-    fn challenge(&self) -> String {
-        "Basic realm=\"screen\"".into()
+impl Watch {
+    fn new(wants_password: bool) -> Self {
+        Self { wants_password, checks: Mutex::default(), record: Mutex::default() }
+    }
+}
+
+impl Guard for Watch {
+    fn secure(&self, stream: Box<dyn Stream>) -> io::Result<Box<dyn Stream>> {
+        Ok(stream)
     }
 
-    fn admit(&self, peer: SocketAddr, authorization: &str) -> Admission {
-        assert!(peer.ip().is_loopback());
-        if authorization == "Basic cmlnaHQ=" {
-            Admission::Granted
-        } else {
-            Admission::Refused { delay: Duration::from_millis(300) }
+    fn wants_password(&self) -> bool {
+        self.wants_password
+    }
+
+    fn check(&self, from: IpAddr, credentials: Credentials, done: Done) -> Result<(), Denied> {
+        assert!(from.is_loopback());
+        let mut checks = self.checks.lock().unwrap();
+        *checks += 1;
+        if *checks > 5 {
+            return Err(Denied::TooSoon(Duration::from_millis(2100)));
         }
+        let right = credentials.user == b"anna" && *credentials.password == b"right";
+        std::thread::spawn(move || {
+            std::thread::sleep(Duration::from_millis(200));
+            done(if right { Ok(()) } else { Err(Denied::Wrong) });
+        });
+        Ok(())
+    }
+
+    fn audit(&self, entry: &Entry<'_>) {
+        self.record.lock().unwrap().push(entry.to_string());
     }
 }
 
 #[test]
-fn another_gate_asks_delays_and_lets_in() {
+fn a_password_is_another_way_in() {
     let metrics: vfio_display_web::Metrics = Arc::new(|| "looks 7\n".into());
+    let watch = Arc::new(Watch::new(true));
     let served = Served::new(Options {
-        gate: Some(Arc::new(Password)),
+        guard: Some(Arc::clone(&watch) as _),
         metrics: Some(metrics),
         ..Options::default()
     });
     let asked = get(served.at, "/", &[]);
     assert_eq!(asked.status, 401);
-    assert_eq!(asked.header("WWW-Authenticate"), Some("Basic realm=\"screen\""));
-    let start = Instant::now();
-    let wrong = [("Authorization", "Basic d3Jvbmc=")];
-    assert_eq!(get(served.at, "/metrics", &wrong).status, 401);
-    assert!(start.elapsed() >= Duration::from_millis(300), "{:?}", start.elapsed());
-    let metrics = get(served.at, "/metrics", &[("Authorization", "Basic cmlnaHQ=")]);
+    assert!(asked.header("WWW-Authenticate").unwrap().starts_with("Basic realm="));
+    let wrong = [("Authorization", "Basic YW5uYTp3cm9uZw==")];
+    let right = [("Authorization", "Basic YW5uYTpyaWdodA==")];
+    // While one is checked, others are answered.
+    std::thread::scope(|scope| {
+        let slow = scope.spawn(|| get(served.at, "/", &wrong));
+        let start = Instant::now();
+        while !slow.is_finished() {
+            assert_eq!(get(served.at, "/style.css", &[]).status, 200);
+        }
+        assert!(start.elapsed() >= Duration::from_millis(100), "{:?}", start.elapsed());
+        let slow = slow.join().unwrap();
+        assert_eq!((slow.status, slow.cookie()), (401, None));
+    });
+    let metrics = get(served.at, "/metrics", &right);
     assert_eq!((metrics.status, metrics.body.as_str()), (200, "looks 7\n"));
     assert_eq!(metrics.header("Content-Type"), Some("text/plain; version=0.0.4; charset=utf-8"));
-    let cookie = metrics.cookie().unwrap();
-    assert_eq!(get(served.at, "/", &[("Cookie", &cookie)]).status, 200);
-    // A link still does.
-    assert_eq!(get(served.at, &format!("/?token={}", served.token()), &[]).status, 303);
-}
-
-#[test]
-fn under_tls_cookies_stay_there() {
-    let served = Served::new(Options { secure: true, ..Options::default() });
-    let link = served.web.link().unwrap();
-    assert!(link.starts_with("https://"), "{link}");
-    let answer = get(served.at, &format!("/?token={}", served.token()), &[]);
-    let cookie = answer.header("Set-Cookie").unwrap();
+    assert_eq!(metrics.cookie(), None, "a scrape is nobody who comes back");
+    let page = get(served.at, "/", &right);
+    let cookie = page.header("Set-Cookie").unwrap();
     assert!(cookie.starts_with("__Host-") && cookie.ends_with("; Secure"), "{cookie}");
-    let pair = answer.cookie().unwrap();
-    let origin = served.origin();
-    let headers = [("Cookie", pair.as_str()), ("Origin", origin.as_str())];
-    assert_eq!(served.socket(&served.at.to_string(), "/websockify", &headers), 403, "http");
+    let cookie = page.cookie().unwrap();
+    assert_eq!((page.status, get(served.at, "/", &[("Cookie", &cookie)]).status), (200, 200));
+    assert_eq!(*watch.checks.lock().unwrap(), 3, "who has a cookie is not asked again");
+    // A link still does, and what is no name and password is none.
+    assert_eq!(get(served.at, &format!("/?token={}", served.token()), &[]).status, 303);
+    for nonsense in ["Basic", "Basic !", "Basic YW5uYQ==", "Bearer YW5uYTpyaWdodA=="] {
+        assert_eq!(get(served.at, "/", &[("Authorization", nonsense)]).status, 401, "{nonsense}");
+    }
+    assert_eq!(*watch.checks.lock().unwrap(), 3);
+
+    // A WebSocket of the page: by TLS, its origin is https.
+    let host = served.at.to_string();
+    let socket = |origin: &str| {
+        let headers = [("Cookie", cookie.as_str()), ("Origin", origin)];
+        served.socket(&host, "/websockify", &headers)
+    };
+    assert_eq!(socket(&served.origin()), 403);
+    assert_eq!(socket(&served.origin().replace("http:", "https:")), 101);
+
+    for _ in 0..2 {
+        assert_eq!(get(served.at, "/", &wrong).status, 401);
+    }
+    let late = get(served.at, "/", &right);
+    assert_eq!((late.status, late.header("Retry-After")), (429, Some("3")));
+    let record = wait_for("the record", || {
+        let record = watch.record.lock().unwrap();
+        record.iter().any(|line| line.contains("left:")).then(|| record.join("\n"))
+    });
+    for line in [
+        "user=\"anna\" after=0.0s refused: wrong user name or password",
+        "user=\"anna\" after=0.0s entered",
+        "user=- after=0.0s entered",
+        "refused: too many wrong passwords",
+        "websocket from=127.0.0.1:",
+    ] {
+        assert!(record.contains(line), "{line}: {record}");
+    }
 }
 
 /// A layer over a socket, as TLS is: what it reads it keeps, and what is written waits for a flush.
 struct Layer {
-    stream: TcpStream,
+    stream: Box<dyn Stream>,
     input: Vec<u8>,
     output: Vec<u8>,
 }
@@ -574,11 +639,29 @@ impl Stream for Layer {
     }
 }
 
+/// A guard that puts it over connections, and wants nothing else.
+struct Layers;
+
+impl Guard for Layers {
+    fn secure(&self, stream: Box<dyn Stream>) -> io::Result<Box<dyn Stream>> {
+        Ok(Box::new(Layer { stream, input: Vec::new(), output: Vec::new() }))
+    }
+
+    fn wants_password(&self) -> bool {
+        false
+    }
+
+    fn check(&self, _: IpAddr, _: Credentials, _: Done) -> Result<(), Denied> {
+        Err(Denied::Wrong)
+    }
+
+    fn audit(&self, _: &Entry<'_>) {}
+}
+
 #[test]
 fn connections_may_go_through_a_layer() {
-    let accept: vfio_display_web::OnAccept =
-        Arc::new(|stream, _| Ok(Box::new(Layer { stream, input: Vec::new(), output: Vec::new() })));
-    let served = Served::new(Options { accept, ..Options::default() });
+    let guard: Option<Arc<dyn Guard>> = Some(Arc::new(Layers));
+    let served = Served::new(Options { guard, ..Options::default() });
     let ask = |bytes: &[u8]| {
         let mut stream = connect(served.at);
         let hidden: Vec<u8> = bytes.iter().map(|byte| byte ^ SECRET).collect();
