@@ -46,9 +46,11 @@ fn a_password_lets_in_and_a_link_does_not() {
     let metrics = guarded.get("/metrics", &[("Authorization", RIGHT)]);
     assert_eq!((metrics.status, metrics.body.as_str()), (200, "looks 7\n"));
     assert_eq!(metrics.header("Content-Type"), Some("text/plain; version=0.0.4; charset=utf-8"));
-    let set = metrics.header("Set-Cookie").unwrap();
+    assert_eq!(metrics.cookie(), None, "who asks for these comes back with its password");
+    let page = guarded.get("/", &[("Authorization", RIGHT)]);
+    let set = page.header("Set-Cookie").unwrap();
     assert!(set.starts_with("__Host-") && set.ends_with("; Secure"), "{set}");
-    let cookie = metrics.cookie().unwrap();
+    let cookie = page.cookie().unwrap();
     assert_eq!(guarded.get("/", &[("Cookie", &cookie)]).status, 200);
 }
 
