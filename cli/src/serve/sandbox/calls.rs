@@ -116,7 +116,7 @@ const CONNECT: &[c::c_long] = &[c::SYS_connect, c::SYS_eventfd2];
 
 /// ioctls that are none of the device's: a socket that does not block, and whether standard error
 /// is a terminal.
-const IOCTLS: [u64; 2] = [c::FIONBIO as u64, c::TCGETS as u64];
+const IOCTLS: [u64; 2] = [c::FIONBIO, c::TCGETS];
 /// `UDMABUF_CREATE`, `<linux/udmabuf.h>`.
 const UDMABUF_CREATE: u64 = 0x4018_7542;
 /// The letters that the ioctls of VFIO, of KVM and of iommufd carry; the last one is VFIO's too.
