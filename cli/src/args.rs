@@ -185,6 +185,25 @@ pub(crate) struct Serve {
 }
 
 impl Serve {
+    /// Whether D-Bus is asked for.
+    pub(crate) fn by_dbus(&self) -> bool {
+        self.dbus.is_some() || self.dbus_p2p.is_some()
+    }
+
+    /// Whether VNC is asked for, or nothing is.
+    pub(crate) fn by_vnc(&self) -> bool {
+        self.vnc.is_some() || self.by_default()
+    }
+
+    /// Whether the page is asked for, or nothing is.
+    pub(crate) fn by_web(&self) -> bool {
+        self.web.is_some() || self.by_default()
+    }
+
+    fn by_default(&self) -> bool {
+        self.vnc.is_none() && self.web.is_none() && !self.by_dbus()
+    }
+
     /// Whether standard output is a recording's, and nothing else may be on it.
     pub(crate) fn records_to_stdout(&self) -> bool {
         self.record.as_deref().is_some_and(|path| path.as_os_str() == "-")
@@ -288,7 +307,7 @@ pub(crate) struct All {
     /// Serve every display of every VMM on this host, as they come and go, each at a socket of its
     /// own; in place of DEV
     #[arg(long, conflicts_with_all = [
-        "vnc", "dbus", "dbus_p2p", "dma_buf", "record", "reattach"
+        "vnc", "dbus", "dbus_p2p", "dma_buf", "record", "reattach", "user"
     ])]
     pub(crate) all: bool,
 

@@ -34,6 +34,7 @@ use self::slots::{Slots, Source};
 use self::vmms::Vmms;
 use self::watch::{Seen, Watch};
 use super::metrics::{Meter, Metrics};
+use super::sandbox::{Needs, Sandbox};
 use super::servers::Told;
 use super::{door, failed, timespec, web};
 use crate::args::{Address, Device, Serve};
@@ -50,7 +51,10 @@ pub(super) fn run(args: &Serve, signals: UnixStream, json: bool) -> Result<(), F
     let dir = SocketDir::claim(args.all.dir.clone())?;
     raise_files();
     let watch = Watch::new(args.all.vfio_user_dir.clone());
-    let door = door::read(args)?.map(door::start).transpose()?;
+    let door = door::read(args)?;
+    let sandbox =
+        if args.no_sandbox { None } else { Some(Sandbox::begin(Needs::of_host(dir.path()))?) };
+    let door = door.map(door::start).transpose()?;
     let metrics = Arc::<Metrics>::default();
     let rendered = Arc::clone(&metrics);
     let guard = door.clone().map(|door| door as _);
@@ -76,6 +80,9 @@ pub(super) fn run(args: &Serve, signals: UnixStream, json: bool) -> Result<(), F
         event["dir"] = json!(dir);
         event
     })?;
+    if let Some(sandbox) = sandbox {
+        sandbox.lock()?;
+    }
     all.list_sockets(now, &[]);
     let ended = all.run(&signals);
     all.stop();

@@ -15,7 +15,7 @@ pub(super) mod forbidden;
 mod user;
 
 use std::io::{self, Write as _};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use tracing::info;
 use vfio_display::host::Target;
@@ -36,6 +36,8 @@ enum Where {
     Process,
     /// Behind a file of VFIO.
     Host,
+    /// Displays come and go, behind files of VFIO and behind sockets.
+    Any,
 }
 
 /// What is opened again when the device is gone.
@@ -61,6 +63,8 @@ pub(super) struct Needs {
     /// Socket files are removed at the end.
     sockets: Vec<PathBuf>,
     dbus: bool,
+    /// The page.
+    web: bool,
 }
 
 impl Needs {
@@ -81,8 +85,28 @@ impl Needs {
             again: again.filter(|_| args.reattach),
             record: args.record.clone().filter(|path| path.as_os_str() != "-"),
             sockets: vnc.into_iter().chain(args.dbus_p2p.clone()).collect(),
-            dbus: args.dbus.is_some() || args.dbus_p2p.is_some(),
+            dbus: args.by_dbus(),
+            web: args.by_web(),
         }
+    }
+
+    /// What `serve --all` needs, with socket files in `dir`.
+    pub(super) fn of_host(dir: &Path) -> Self {
+        Self {
+            device: Where::Any,
+            // Whether a driver breaks is not known before there is one.
+            holders: true,
+            again: Some(Again::Vmm),
+            record: None,
+            sockets: vec![dir.join("any")],
+            dbus: false,
+            web: true,
+        }
+    }
+
+    /// Whether threads are begun.
+    fn begins_threads(&self) -> bool {
+        self.dbus || self.device == Where::Any
     }
 
     /// Whether files are opened to be read.

@@ -96,10 +96,8 @@ pub(super) fn start(
     json: bool,
 ) -> Result<(Servers, Told), Failure> {
     let mut told = Told { dev: Some(dev.to_string()), ..Told::default() };
-    let by_dbus = args.dbus.is_some() || args.dbus_p2p.is_some();
-    let default = !by_dbus && args.vnc.is_none() && args.web.is_none();
-    let dbus = if by_dbus { Some(start_dbus(args, dev, back, &mut told)?) } else { None };
-    let (by_vnc, by_web) = (args.vnc.is_some() || default, args.web.is_some() || default);
+    let dbus = if args.by_dbus() { Some(start_dbus(args, dev, back, &mut told)?) } else { None };
+    let (by_vnc, by_web) = (args.by_vnc(), args.by_web());
     told.tls = door.as_ref().map(|door| door.identity().clone());
     let guard = || door.clone().map(|door| door as Arc<dyn Guard>);
     let vnc = if by_vnc || by_web { Some(start_vnc(args, dev, back, guard())?) } else { None };

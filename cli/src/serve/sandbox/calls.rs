@@ -65,6 +65,21 @@ const SOCKET_FILES: &[c::c_long] = &[
     c::SYS_statx,
 ];
 
+/// The page: at which address a request came in, and the end of an answer; and cookies are random.
+const WEB: &[c::c_long] = &[c::SYS_getsockname, c::SYS_shutdown, c::SYS_getrandom];
+
+/// Displays that come: their socket files are made, and what tells of more is watched.
+const COMING: &[c::c_long] = &[
+    c::SYS_bind,
+    c::SYS_listen,
+    c::SYS_fchmod,
+    c::SYS_inotify_add_watch,
+    #[cfg(target_arch = "x86_64")]
+    c::SYS_stat,
+    c::SYS_geteuid,
+    c::SYS_dup,
+];
+
 /// D-Bus: its loop, messages with fds, who a client is, and the memory that clients map.
 const DBUS: &[c::c_long] = &[
     c::SYS_epoll_ctl,
@@ -216,12 +231,17 @@ fn allowed(needs: &Needs) -> io::Result<Calls> {
     if !needs.sockets.is_empty() {
         calls.allow(SOCKET_FILES);
     }
-    if needs.dbus {
-        calls.allow(DBUS);
-        // Its loop begins a thread for its first timer.
+    if needs.web {
+        calls.allow(WEB);
+    }
+    if needs.begins_threads() {
+        // D-Bus' loop begins one for its first timer; a display that comes has some of its own.
         calls.allow(&[c::SYS_clone3]);
         let thread = c::CLONE_THREAD as u64;
         calls.allow_if(c::SYS_clone, 0, Op::MaskedEq(thread), thread)?;
+    }
+    if needs.dbus {
+        calls.allow(DBUS);
         for (open, flags) in OPENS {
             calls.allow_if(*open, *flags, Op::MaskedEq(c::O_ACCMODE as u64), c::O_RDONLY as u64)?;
         }
@@ -239,6 +259,16 @@ fn device(needs: &Needs, calls: &mut Calls) -> io::Result<()> {
                 calls.allow_listed(part);
             }
             calls.allow_ioctls(requests())?;
+        }
+        Where::Any => {
+            let parts = [syscalls::DEVICE, syscalls::DMABUF, syscalls::BORROWED];
+            for part in parts.into_iter().chain([syscalls::VFIO_USER]) {
+                calls.allow_listed(part);
+            }
+            calls.allow_ioctls(requests())?;
+            calls.allow(COMING);
+            calls.allow(CONNECT);
+            calls.allow_if(c::SYS_socket, 0, Op::Eq, c::AF_UNIX as u64)?;
         }
         Where::Mock => {
             for part in [syscalls::DEVICE, syscalls::DMABUF] {
@@ -281,7 +311,7 @@ fn device(needs: &Needs, calls: &mut Calls) -> io::Result<()> {
 
 /// What is refused with an errno, beside what kills.
 fn refused(needs: &Needs) -> io::Result<Vec<(Calls, c::c_int)>> {
-    if !needs.dbus {
+    if !needs.begins_threads() {
         return Ok(Vec::new());
     }
     // A structure in memory says what clone3 makes. The C library then makes a thread by clone,
@@ -289,7 +319,7 @@ fn refused(needs: &Needs) -> io::Result<Vec<(Calls, c::c_int)>> {
     let mut clone = Calls::default();
     clone.allow(&[c::SYS_clone3]);
     let mut refused = vec![(clone, c::ENOSYS)];
-    if !needs.opens() {
+    if needs.dbus && !needs.opens() {
         // A client may ask for the machine's id, which zbus looks for in files.
         let mut read = Calls::default();
         for (open, flags) in OPENS {
