@@ -9,14 +9,11 @@ use std::time::Instant;
 use rustix::event::PollFlags;
 use rustix::net::Shutdown;
 use vfio_display_sinks::{Denied, Stream};
-use vfio_display_vnc::Handle;
 
-use crate::displays::Status as Aside;
 use crate::limits::Limits;
 use crate::request::{Head, Request};
 use crate::response::{Response, Status};
-use crate::routes::{Answer, Asked, Verdict};
-use crate::visit::Visit;
+use crate::routes::{Answer, Asked, Opened, Verdict};
 
 /// Read at a time.
 const READ: usize = 4 << 10;
@@ -35,25 +32,18 @@ enum State {
     Asked,
     /// A password is being checked.
     Judged(Box<Request>, Verdict),
-    Answering(Vec<u8>, usize, Option<Box<Next>>),
+    Answering(Vec<u8>, usize, Option<Box<Opened>>),
     /// All is said. What the client still says is read: if it were not, the end would overtake the
     /// answer (RFC 9112, section 9.6).
     Lingering,
-}
-
-/// What the connection is when its answer is sent.
-struct Next {
-    server: Handle,
-    aside: Option<Aside>,
-    visit: Option<Visit>,
 }
 
 /// What there is to do with a connection.
 pub(crate) enum Step {
     Wait,
     End,
-    /// It is a viewer of this server.
-    Serve(Handle, Option<Aside>, Option<Visit>),
+    /// It is a viewer.
+    Serve(Box<Opened>),
 }
 
 impl Connection {
@@ -146,7 +136,7 @@ impl Connection {
                 }
             }
             if let Some(next) = next.take() {
-                return Ok(Step::Serve(next.server, next.aside, next.visit));
+                return Ok(Step::Serve(next));
             }
             ignore_transient(self.stream.flush())?;
             if !self.stream.has_output() {
@@ -204,17 +194,14 @@ impl Connection {
                 self.until = now + limits.request;
                 self.state = State::Judged(request, verdict);
             }
-            Answer::Socket { response, server, aside, visit } => {
-                let next = Some(Box::new(Next { server, aside, visit }));
-                self.respond(response, next, now, limits);
-            }
+            Answer::Socket(response, opened) => self.respond(response, Some(opened), now, limits),
         }
     }
 
     fn respond(
         &mut self,
         response: Response,
-        next: Option<Box<Next>>,
+        next: Option<Box<Opened>>,
         now: Instant,
         limits: &Limits,
     ) {

@@ -80,7 +80,7 @@ fn check(shared: &Arc<Shared>, request: &Request) {
                 assert_ne!(name, "Set-Cookie", "let in by {request:?}");
             }
         }
-        Answer::Judge(_) | Answer::Socket { .. } => panic!("let in by {request:?}"),
+        Answer::Judge(_) | Answer::Socket(..) => panic!("let in by {request:?}"),
     }
 }
 

@@ -45,12 +45,14 @@ pub(crate) enum Answer {
     /// A password is being checked: to be asked again with the outcome.
     Judge(Verdict),
     /// Once this is sent, it is a viewer of a server.
-    Socket {
-        response: Response,
-        server: Handle,
-        aside: Option<Aside>,
-        visit: Option<Visit>,
-    },
+    Socket(Response, Box<Opened>),
+}
+
+/// A viewer to be, of this server.
+pub(crate) struct Opened {
+    pub(crate) server: Handle,
+    pub(crate) aside: Option<Aside>,
+    pub(crate) visit: Option<Visit>,
 }
 
 impl From<Response> for Answer {
@@ -169,7 +171,7 @@ fn socket(shared: &Arc<Shared>, asked: &Asked<'_>) -> Answer {
     let guard = options.guard.clone();
     let visit = guard.map(|guard| Visit::new(guard, asked.peer, asked.tls));
     let (server, aside) = (server.clone(), with_status.then_some(aside));
-    Answer::Socket { response, server, aside, visit }
+    Answer::Socket(response, Box::new(Opened { server, aside, visit }))
 }
 
 /// Lets somebody in: by a cookie, by a link that was not used, by a password.

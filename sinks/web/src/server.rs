@@ -25,7 +25,7 @@ pub type OnLink = Arc<dyn Fn(&str) + Send + Sync>;
 pub type Metrics = Arc<dyn Fn() -> String + Send + Sync>;
 
 /// What a server is like.
-#[derive(Clone)]
+#[derive(Clone, Default)]
 pub struct Options {
     /// Names that it has beside its address, as a proxy before it may use: `NAME` or `NAME:PORT`.
     pub hosts: Vec<String>,
@@ -40,19 +40,6 @@ pub struct Options {
     pub metrics: Option<Metrics>,
     /// Hears of the next link once one was used, on the server's thread.
     pub on_link: Option<OnLink>,
-}
-
-impl Default for Options {
-    fn default() -> Self {
-        Self {
-            hosts: Vec::new(),
-            origins: Vec::new(),
-            guard: None,
-            limits: Limits::default(),
-            metrics: None,
-            on_link: None,
-        }
-    }
 }
 
 impl Options {

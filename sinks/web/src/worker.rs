@@ -9,13 +9,10 @@ use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use vfio_display_sinks::Stream;
-use vfio_display_vnc::Handle;
 
 use crate::connection::{Connection, Step};
-use crate::displays::Status;
-use crate::routes::{self, Asked};
+use crate::routes::{self, Asked, Opened};
 use crate::server::Shared;
-use crate::visit::Visit;
 use crate::websocket::{Aside, WebSocketStream};
 
 /// How long nobody is accepted after that failed: for want of fds, mostly.
@@ -108,21 +105,16 @@ impl Worker {
                 }
                 Step::Wait => {}
                 Step::End => _ = self.connections.remove(index),
-                Step::Serve(server, aside, visit) => {
+                Step::Serve(opened) => {
                     let connection = self.connections.remove(index);
-                    self.serve(connection, &server, aside, visit);
+                    self.serve(connection, *opened);
                 }
             }
         }
     }
 
-    fn serve(
-        &self,
-        connection: Connection,
-        server: &Handle,
-        aside: Option<Status>,
-        visit: Option<Visit>,
-    ) {
+    fn serve(&self, connection: Connection, opened: Opened) {
+        let Opened { server, aside, visit } = opened;
         let (stream, early) = connection.into_parts();
         let aside = aside.map(|aside| Box::new(aside) as Box<dyn Aside>);
         let message = self.shared.options.limits.message;
