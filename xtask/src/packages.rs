@@ -49,6 +49,7 @@ const PEERS: &[&str] = &[
     "libusb-1.0-0-dev",
     "libusbredirhost-dev",
     "libusbredirparser-dev",
+    "nmap",
     "openssl",
     "pkg-config",
     "python3-gi",

@@ -16,7 +16,7 @@ use crate::stream::TlsStream;
 use crate::throttle::{Patience, Throttle};
 use crate::tls::Identity;
 
-/// Passwords that wait to be checked. One takes some 20 ms of a core, and 19 MiB.
+/// Passwords that wait to be checked.
 const CHECKS: usize = 16;
 
 /// Tells the time by which tries are counted.

@@ -1,9 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
 //! The one thread that serves all viewers.
 
-use std::cmp::Reverse;
-use std::io::ErrorKind;
-use std::net::SocketAddr;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -15,12 +12,13 @@ use vfio_display_sinks::{Denied, Stream};
 
 use crate::client::{Client, READ};
 use crate::error::Error;
-use crate::gate::Gate;
 use crate::listener::Listener;
 use crate::screen::{News, Screen};
 use crate::server::{Notice, Options};
-use crate::session::{Said, Session, Stage};
+use crate::session::{Said, Stage};
 use crate::tile::Scratch;
+
+mod admission;
 
 /// How long one viewer is encoded for before the others are looked at. Long enough for a whole
 /// update of a large screen, short enough that a key pressed by another is not late.
@@ -284,81 +282,6 @@ impl Worker {
             self.admit(index, now)?;
         }
         Ok(())
-    }
-
-    /// A viewer is through its handshake: whether there is a place for it.
-    fn admit(&mut self, index: usize, now: Instant) -> Result<(), Error> {
-        let viewers = self.clients.iter().filter(|client| client.is_looking()).count() - 1;
-        if viewers >= self.shared.options.limits.viewers {
-            return Err(Error::TooManyViewers(viewers));
-        }
-        self.clients[index].enter(now);
-        Ok(())
-    }
-
-    /// A password has been checked. Who sent it may be gone by now.
-    fn answer(&mut self, viewer: u64, verdict: Result<(), Denied>) {
-        let Some(index) = self.clients.iter().position(|client| client.id == viewer) else {
-            return;
-        };
-        if let Err(error) = self.clients[index].answer(verdict, Instant::now()) {
-            self.dismiss(index, error);
-        }
-    }
-
-    fn accept(&mut self, index: usize, now: Instant) {
-        // A few at a time: those that are here come first.
-        for _ in 0..4 {
-            match self.listeners[index].accept() {
-                Ok((stream, from)) => self.add(stream, from),
-                Err(error) if error.kind() == ErrorKind::WouldBlock => return,
-                Err(error) if error.kind() == ErrorKind::ConnectionAborted => {}
-                Err(_) => {
-                    self.accept_at = Some(now + ACCEPT_AGAIN);
-                    return;
-                }
-            }
-        }
-    }
-
-    fn add(&mut self, stream: Box<dyn Stream>, from: Option<SocketAddr>) {
-        let options = &self.shared.options;
-        self.next_id += 1;
-        let id = self.next_id;
-        options.note(Notice::Came { viewer: id });
-        let session = Session::new(
-            options.limits,
-            Arc::clone(&options.name),
-            options.resize && !options.view_only,
-        );
-        let gate = options.guard.clone().zip(from).map(|(guard, from)| Gate::new(guard, from));
-        let now = Instant::now();
-        let mut client = Client::new(id, stream, gate, session, options.limits, now);
-        match client.send(now) {
-            Ok(_) => self.clients.push(client),
-            Err(error) => return self.leave(&mut client, Some(&error)),
-        }
-        self.make_room();
-    }
-
-    /// Sends one away who is amid his handshake, if there are too many: of the network that has most
-    /// of them, first those who are not inside TLS, and of these the one who came first. So a flood
-    /// makes room for itself, and whoever comes from elsewhere stays.
-    fn make_room(&mut self) {
-        let most = self.shared.options.limits.strangers;
-        let strangers = || self.clients.iter().filter(|client| !client.is_looking());
-        if strangers().count() <= most {
-            return;
-        }
-        let of = |network| strangers().filter(|client| client.network() == network).count();
-        let first =
-            |client: &Client| (of(client.network()), client.tls().is_none(), Reverse(client.id));
-        let oldest = (self.clients.iter().enumerate())
-            .filter(|(_, client)| !client.is_looking())
-            .max_by_key(|(_, client)| first(client));
-        if let Some((index, _)) = oldest {
-            self.dismiss(index, Error::TooManyStrangers(most));
-        }
     }
 
     /// Encodes for one viewer, the next one for whom there is something to do.

@@ -6,6 +6,7 @@ mod common;
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, TcpStream};
+use std::process::{Command, Stdio};
 use std::sync::{Mutex, MutexGuard};
 use std::time::Duration;
 
@@ -196,6 +197,7 @@ fn guessing_takes_time() {
         };
         if why == "wrong user name or password" {
             checked += 1;
+            assert!(checked < 100, "there is no end of guesses");
             in_a_minute += u32::from(now - start < Duration::from_secs(60));
             continue;
         }
@@ -225,6 +227,38 @@ fn guessing_takes_time() {
     let results: Vec<_> = many.iter_mut().map(|tls| result(tls).unwrap_err()).collect();
     let checked = results.iter().filter(|why| why.starts_with("wrong")).count();
     assert_eq!(checked, 3, "{results:?}");
+    watched.still_watches();
+}
+
+/// nmap itself: what serves there, and two hundred passwords at its own pace, in no time of the door's.
+#[test]
+#[ignore = "needs nmap: cargo xtask test installs it"]
+fn nmap_finds_nothing_and_disturbs_nobody() {
+    let mut watched = Watched::new(Limits::default());
+    let before = fds();
+    let mut nmap = Command::new("nmap")
+        .args(["-Pn", "-sV", "--script", "vnc-info,vnc-brute"])
+        .args(["--script-args", "brute.guesses=200", "-p", &watched.guarded.at.port().to_string()])
+        .arg("127.0.0.1")
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("nmap is not installed");
+    while nmap.try_wait().unwrap().is_none() {
+        watched.still_watches();
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    let output = nmap.wait_with_output().unwrap();
+    let said = String::from_utf8(output.stdout).unwrap();
+    println!("{said}");
+    for words in ["VeNCrypt (19)", "No valid accounts found"] {
+        assert!(said.contains(words), "{words}");
+    }
+    until("all gone", || fds() == before);
+    let lines = watched.guarded.lines.lock().unwrap().clone();
+    let count = |words: &str| lines.iter().filter(|line| line.contains(words)).count();
+    assert_eq!((count("wrong user name"), count(" entered")), (3, 1));
+    assert!(count("too many wrong passwords") >= 100, "{lines:#?}");
     watched.still_watches();
 }
 
