@@ -6,9 +6,9 @@ use std::io::{self, Read as _, Write as _};
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
-use argon2::Argon2;
-use argon2::password_hash::{Ident, PasswordHash, PasswordHashString, SaltString};
-use argon2::{PasswordHasher as _, PasswordVerifier as _};
+use argon2::password_hash::phc::PasswordHash;
+use argon2::password_hash::{PasswordHasher as _, PasswordVerifier as _};
+use argon2::{ARGON2ID_IDENT, Argon2};
 use ring::rand::{SecureRandom as _, SystemRandom};
 use vfio_display_sinks::Credentials;
 
@@ -65,7 +65,7 @@ pub enum PasswordError {
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Line {
     name: Option<String>,
-    hash: PasswordHashString,
+    hash: PasswordHash,
 }
 
 /// The passwords that let in.
@@ -159,8 +159,7 @@ impl Passwords {
         let Some(line) = known.or(self.lines.first()) else {
             return false;
         };
-        let hash = line.hash.password_hash();
-        let right = Argon2::default().verify_password(password, &hash).is_ok();
+        let right = Argon2::default().verify_password(password, &line.hash).is_ok();
         right && known.is_some()
     }
 }
@@ -185,8 +184,8 @@ impl Line {
         }
         let mut salt = [0; 16];
         SystemRandom::new().fill(&mut salt).map_err(|_| refused("no random numbers"))?;
-        let hash = SaltString::encode_b64(&salt)
-            .and_then(|salt| Ok(Argon2::default().hash_password(password, &salt)?.serialize()));
+        let hash: Result<PasswordHash, _> =
+            Argon2::default().hash_password_with_salt(password, &salt);
         let hash = hash.map_err(|error| refused(&error.to_string()))?;
         Ok(Self { name: name.map(str::to_owned), hash })
     }
@@ -202,7 +201,7 @@ impl Line {
         let hash = PasswordHash::new(hash).map_err(|error| {
             format!("not an argon2id hash, as `vfio-display passwd` makes them ({error})")
         })?;
-        if hash.algorithm != Ident::new_unwrap("argon2id") || hash.hash.is_none() {
+        if hash.algorithm != ARGON2ID_IDENT || hash.hash.is_none() {
             return Err(format!("a hash of {}; argon2id is wanted", hash.algorithm));
         }
         let cost = |name| hash.params.get_decimal(name).unwrap_or(u32::MAX);
@@ -214,7 +213,7 @@ impl Line {
             ));
         }
         argon2::Params::try_from(&hash).map_err(|error| error.to_string())?;
-        Ok(Self { name: name.map(str::to_owned), hash: hash.serialize() })
+        Ok(Self { name: name.map(str::to_owned), hash })
     }
 }
 
