@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
 //! What `vfio-display serve` can't do any more once it serves.
+#![cfg_attr(not(debug_assertions), allow(dead_code, reason = "only builds for tests try it"))]
 
 mod support;
 
