@@ -60,9 +60,10 @@ pub(super) fn run(args: &Serve, signals: UnixStream, json: bool) -> Result<(), F
         metrics: Arc::default(),
         dir,
     };
+    all.scan_vmms(now);
+    all.list_sockets(now, &[]);
     let told = all.dir.path().display().to_string();
     all.say(&told, || json!({ "event": "serving", "dir": told }))?;
-    all.list_sockets(now, &[]);
     let ended = all.run(&signals);
     all.stop();
     ended
