@@ -72,18 +72,25 @@ pub(super) fn run(args: &Serve, signals: UnixStream, json: bool) -> Result<(), F
         web,
         dir,
     };
-    let dir = all.dir.path().display().to_string();
-    let page = Told::page(link, door.as_deref());
-    all.say(&format!("{dir}\n{page}"), || {
-        let mut event = page.json();
-        event["event"] = json!("serving");
-        event["dir"] = json!(dir);
-        event
-    })?;
     if let Some(sandbox) = sandbox {
         sandbox.lock()?;
     }
+    all.scan_vmms(now);
     all.list_sockets(now, &[]);
+    let dir = all.dir.path().display().to_string();
+    let page = Told::page(link, door.as_deref());
+    all.say(
+        &format!(
+            "{dir}
+{page}"
+        ),
+        || {
+            let mut event = page.json();
+            event["event"] = json!("serving");
+            event["dir"] = json!(dir);
+            event
+        },
+    )?;
     let ended = all.run(&signals);
     all.stop();
     ended

@@ -22,7 +22,7 @@ pub(super) const VFIO: &str = "/dev/vfio";
 /// One for each device, on kernels that have iommufd.
 pub(super) const CDEVS: &str = "/dev/vfio/devices";
 
-/// Events that are read before anything else is done.
+/// Events after which others have their turn.
 const EVENTS: usize = 1024;
 
 /// Directories that are watched, as far as they are there.
@@ -114,7 +114,11 @@ impl Watch {
         let mut again = false;
         let mut buffer = [MaybeUninit::uninit(); 4096];
         let mut reader = Reader::new(&self.inotify, &mut buffer);
-        for _ in 0..EVENTS {
+        for n in 0.. {
+            // What was read is taken to its end, or it would be lost.
+            if n >= EVENTS && reader.is_buffer_empty() {
+                break;
+            }
             let Ok(event) = reader.next() else { break };
             let flags = event.events();
             if flags.contains(ReadFlags::QUEUE_OVERFLOW) {
