@@ -231,10 +231,9 @@ impl<D: GfxDevice> Display<D> {
         if parked {
             self.origin.set_demand(&self.device, LOOK_DEMAND)?;
         }
-        // What was written before is read by this, but the log has not been.
+        // All of it, whatever a log says.
         self.hints.forget();
         let state = self.look_at_plane(None, Detection::Verified)?;
-        self.hints.forget();
         if parked && !matches!(state, PlaneState::Transient(_)) {
             self.origin.set_demand(&self.device, 0)?;
         }

@@ -40,7 +40,11 @@ struct Watched {
 
 impl Watched {
     fn new() -> Self {
-        let mock = Mock::new(Personality::Region, SIZE).unwrap();
+        Self::of(Personality::Region)
+    }
+
+    fn of(personality: Personality) -> Self {
+        let mock = Mock::new(personality, SIZE).unwrap();
         mock.show_card(0).unwrap();
         let mut display = Display::new(mock.clone()).unwrap();
         let log = Log(Arc::new(Mutex::new(Some(Vec::new()))));
@@ -109,7 +113,7 @@ fn all_is_read_where_nobody_knows() {
     watched.poll();
     assert!(watched.shows_all(), "the log did not know");
 
-    // A look reads all, but not the log.
+    // A look reads all.
     spoil(&mut watched);
     watched.display.look().unwrap();
     watched.poll();
@@ -132,6 +136,19 @@ fn all_is_read_where_nobody_knows() {
     spoil(&mut watched);
     watched.poll();
     assert!(watched.shows_all(), "it is another mode");
+}
+
+#[test]
+fn another_buffer_is_read_whole() {
+    let mut watched = Watched::of(Personality::WellBehaved);
+    watched.poll();
+    for slot in [1, 0, 1] {
+        watched.mock.flip_to(slot).unwrap();
+        // Of the same shape, and nothing was written to what was shown.
+        watched.draw(100 + usize::from(slot), false);
+        watched.poll();
+        assert!(watched.shows_all(), "slot {slot}");
+    }
 }
 
 #[test]
