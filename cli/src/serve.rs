@@ -43,8 +43,8 @@ pub(crate) fn run(args: &Serve, json: bool) -> Result<(), Failure> {
     };
     let device = Device { dev, force: args.device.force };
     let open = device.open()?;
-    let needs = Needs::new(args, &device, &open);
     let door = door::read(args)?;
+    let needs = Needs::new(args, &device, &open, door.is_some());
     if let Some(user) = &args.user {
         user.take(&needs)?;
     }

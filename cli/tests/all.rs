@@ -279,16 +279,18 @@ fn lines_for_people_name_the_display_and_its_socket() {
     let mut child = command.spawn().expect("it runs");
     let mut stdout = BufReader::new(child.stdout.take().expect("a pipe"));
     let mut lines = String::new();
-    for n in 0..3 {
-        if n == 2 {
+    for n in 0..4 {
+        if n == 3 {
             device.kill();
         }
         stdout.read_line(&mut lines).expect("a line");
     }
     kill_process(Pid::from_child(&child), Signal::INT).expect("it runs");
     assert!(child.wait().expect("it ends").success());
+    let link = lines.lines().nth(1).expect("a line").to_owned();
+    assert!(link.starts_with("http://127.0.0.1:") && link.contains("/?token="), "{link}");
     let expected = format!(
-        "{dir}\n\
+        "{dir}\n{link}\n\
          appeared odd%20name unix:{dir}/odd%20name.vnc\n\
          gone odd%20name: the device is gone: its server closed the connection\n",
         dir = displays.display()

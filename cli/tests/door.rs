@@ -95,6 +95,21 @@ impl Drop for Served {
     }
 }
 
+/// A client's TLS that trusts the certificate that was told, and no other.
+fn trusting(told: &Value, stream: TcpStream) -> StreamOwned<ClientConnection, TcpStream> {
+    let certificate = Path::new(told["tls_certificate"].as_str().expect("a path"));
+    let mut roots = RootCertStore::empty();
+    roots.add(CertificateDer::from_pem_file(certificate).expect("a certificate")).unwrap();
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let config = ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    let name = ServerName::try_from("localhost").unwrap();
+    StreamOwned::new(ClientConnection::new(Arc::new(config), name).unwrap(), stream)
+}
+
 /// The title of a viewer's window, or why it is not let in.
 fn title(told: &Value, user: &str, password: &str) -> Result<String, String> {
     let at = told["vnc"].as_str().expect("an address").trim_start_matches("vnc://");
@@ -113,17 +128,7 @@ fn title(told: &Value, user: &str, password: &str) -> Result<String, String> {
     let offered = take(6, &[]);
     stream.write_all(&offered[2..]).expect("it reads");
     stream.read_exact(&mut [0]).expect("an answer");
-    let certificate = Path::new(told["tls_certificate"].as_str().expect("a path"));
-    let mut roots = RootCertStore::empty();
-    roots.add(CertificateDer::from_pem_file(certificate).expect("a certificate")).unwrap();
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let config = ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .unwrap()
-        .with_root_certificates(roots)
-        .with_no_client_auth();
-    let name = ServerName::try_from("localhost").unwrap();
-    let mut tls = StreamOwned::new(ClientConnection::new(Arc::new(config), name).unwrap(), stream);
+    let mut tls = trusting(told, stream);
     let number = |tls: &mut StreamOwned<_, TcpStream>| {
         let mut bytes = [0; 4];
         tls.read_exact(&mut bytes).expect("an answer");
@@ -185,6 +190,38 @@ fn who_has_the_password_is_let_in_from_afar_and_written_down() {
     assert!(certificate.starts_with(home.path("state/vfio-display").to_str().unwrap()));
     assert_eq!(lines.next().unwrap(), format!("certificate {certificate} sha256 {print}"));
     Served(child).stop();
+}
+
+#[test]
+fn the_page_is_behind_the_same_door() {
+    let home = Home::new();
+    assert!(home.passwd(&["--user", "anna"], "secret\n").status.success());
+    let passwd = home.path("passwd");
+    let remote = ["--allow-remote", "--password-file", passwd.to_str().unwrap()];
+    let (served, told) = home.start(&[&["--web=0.0.0.0:0"], &remote[..]].concat());
+    let at = told["web"].as_str().expect("a link").strip_prefix("https://0.0.0.0:").expect("TLS");
+    let port: u16 = at.strip_suffix('/').expect("no token").parse().expect("a port");
+    let status = |authorization: &str| {
+        let stream = TcpStream::connect(("127.0.0.1", port)).expect("it serves");
+        let mut tls = trusting(&told, stream);
+        let request = format!("GET / HTTP/1.1\r\nHost: localhost\r\n{authorization}\r\n");
+        tls.write_all(request.as_bytes()).expect("it reads");
+        let mut answer = String::new();
+        tls.read_to_string(&mut answer).expect("an answer");
+        answer[..12].to_owned()
+    };
+    assert_eq!(status(""), "HTTP/1.1 401");
+    // anna:guess and anna:secret
+    assert_eq!(status("Authorization: Basic YW5uYTpndWVzcw==\r\n"), "HTTP/1.1 401");
+    assert_eq!(status("Authorization: Basic YW5uYTpzZWNyZXQ=\r\n"), "HTTP/1.1 200");
+    let said = served.stop();
+    assert!(
+        said.contains("audit: web from=127.0.0.1:") && said.contains("wrong password"),
+        "{said}"
+    );
+    let output = home.serve(&["--web=0.0.0.0:0"]).output().expect("it runs");
+    assert_eq!(output.status.code(), Some(2), "{}", stderr(&output));
+    assert!(stderr(&output).contains("--allow-remote"), "{}", stderr(&output));
 }
 
 #[test]

@@ -10,7 +10,7 @@ use std::net::{SocketAddr, TcpListener};
 use common::http::{Answer, get, upgrade};
 use common::webdriver::Browser;
 use serde_json::{Value, json};
-use support::{Serve, serve, stderr};
+use support::{All, MockDevice, Serve, serve, stderr};
 use vfio_display::geometry::Size;
 
 const DEV: &str = "mock:320x256";
@@ -73,6 +73,48 @@ fn what_is_asked_for_is_served_and_nothing_else() {
 }
 
 #[test]
+fn all_displays_are_listed_and_counted() {
+    let mut all = All::start(&["--web=127.0.0.1:0"]);
+    let link = all.told[0]["web"].as_str().expect("a link").to_owned();
+    let (at, _) = parts(&link);
+    let cookie = follow(&link).cookie().expect("a cookie");
+    let ask = |path: &str| get(at, path, &[("Cookie", &cookie)]).body;
+    let names = || -> Vec<String> {
+        let list: Value = serde_json::from_str(&ask("/displays.json")).expect("JSON");
+        let list = list.as_array().expect("a list");
+        list.iter().map(|it| it["name"].as_str().expect("a name").to_owned()).collect()
+    };
+    assert_eq!(names(), [""; 0]);
+    let still = ["--size", "160x128", "--scene", "still"];
+    let mut devices: Vec<_> =
+        ["one", "two"].iter().map(|name| MockDevice::at(all.device(name), &still)).collect();
+    all.until("both", |all| all.displays.len() == 2);
+    assert_eq!(names(), ["one", "two"]);
+    assert!(ask("/").contains("index.js"), "there is a list of them");
+
+    let (answer, _) =
+        upgrade(at, &at.to_string(), "/websockify?display=two", &[("Cookie", &cookie)]);
+    assert_eq!(answer.map(|answer| answer.status), Some(101));
+    let mut viewer = all.viewer("one");
+    viewer.until("a picture", |viewer| viewer.updates > 1);
+    let metric = |name: &str, display: &str| {
+        let start = format!("vfio_display_{name}{{display=\"{display}\"}} ");
+        let text = ask("/metrics");
+        let value = text.lines().find_map(|line| line.strip_prefix(&start)?.parse::<f64>().ok());
+        value.unwrap_or_else(|| panic!("{start}: {text}"))
+    };
+    assert_eq!((metric("viewers", "one"), metric("viewers", "two")), (1.0, 0.0));
+    assert!(metric("frames_total", "one") > 0.0 && metric("looks_total", "one") > 0.0);
+
+    devices[1].kill();
+    all.until("one", |all| all.displays.len() == 1);
+    assert_eq!(names(), ["one"]);
+    assert!(!ask("/metrics").contains("display=\"two\""));
+    drop(viewer);
+    assert!(all.stop().0.success());
+}
+
+#[test]
 fn a_proxy_may_be_named() {
     let options = ["--web=127.0.0.1:0", "--web-host", "console.example"];
     let serve = Serve::start(DEV, &[&options[..], &["--web-origin", "https://x.example"]].concat());
@@ -92,7 +134,7 @@ fn what_can_not_be_listened_on_is_said_with_its_status() {
     let taken = TcpListener::bind("127.0.0.1:0").expect("a port");
     let taken_at = taken.local_addr().expect("its address").to_string();
     for (at, status, told) in [
-        ("0.0.0.0:6080", 2, "only loopback is served"),
+        ("0.0.0.0:6080", 2, "can be reached from other machines"),
         ("localhost:6080", 2, "invalid value"),
         (taken_at.as_str(), 5, "in use"),
     ] {

@@ -52,8 +52,11 @@ pub(super) fn run(args: &Serve, signals: UnixStream, json: bool) -> Result<(), F
     raise_files();
     let watch = Watch::new(args.all.vfio_user_dir.clone());
     let door = door::read(args)?;
-    let sandbox =
-        if args.no_sandbox { None } else { Some(Sandbox::begin(Needs::of_host(dir.path()))?) };
+    let sandbox = if args.no_sandbox {
+        None
+    } else {
+        Some(Sandbox::begin(Needs::of_host(dir.path(), door.is_some()))?)
+    };
     let door = door.map(door::start).transpose()?;
     let metrics = Arc::<Metrics>::default();
     let rendered = Arc::clone(&metrics);
@@ -170,7 +173,9 @@ impl All<'_> {
     fn start_due(&mut self, now: Instant) {
         while let Some((source, name, dev)) = self.slots.take_due(now) {
             let path = self.dir.path().join(format!("{name}.vnc"));
-            let args = Serve { vnc: Some(Address::Unix(path)), ..self.args.clone() };
+            let vnc = Some(Address::Unix(path));
+            // There is one page for all.
+            let args = Serve { vnc, web: None, ..self.args.clone() };
             let device = Device { dev, force: args.device.force };
             let meter = Arc::new(Meter::default());
             match Runner::start(args, device, &source, meter, self.reports.reporter()) {

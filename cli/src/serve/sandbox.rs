@@ -65,10 +65,13 @@ pub(super) struct Needs {
     dbus: bool,
     /// The page.
     web: bool,
+    /// TLS and passwords.
+    door: bool,
 }
 
 impl Needs {
-    pub(super) fn new(args: &Serve, device: &Device, open: &OpenDevice) -> Self {
+    /// Those of one device; `door` is whether there is one.
+    pub(super) fn new(args: &Serve, device: &Device, open: &OpenDevice, door: bool) -> Self {
         let (at, again) = match &device.dev {
             Dev::Mock { .. } => (Where::Mock, None),
             Dev::VfioUser(_) => (Where::Process, Some(Again::Process)),
@@ -87,11 +90,12 @@ impl Needs {
             sockets: vnc.into_iter().chain(args.dbus_p2p.clone()).collect(),
             dbus: args.by_dbus(),
             web: args.by_web(),
+            door,
         }
     }
 
     /// What `serve --all` needs, with socket files in `dir`.
-    pub(super) fn of_host(dir: &Path) -> Self {
+    pub(super) fn of_host(dir: &Path, door: bool) -> Self {
         Self {
             device: Where::Any,
             // Whether a driver breaks is not known before there is one.
@@ -101,6 +105,7 @@ impl Needs {
             sockets: vec![dir.join("any")],
             dbus: false,
             web: true,
+            door,
         }
     }
 

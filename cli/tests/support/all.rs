@@ -143,6 +143,8 @@ impl All {
             (Some("gone"), Some(name)) => {
                 assert!(self.displays.remove(&name).is_some(), "it was not there: {event}");
             }
+            // The next link to the page.
+            (None, None) if event["web"].is_string() => {}
             _ => assert!(self.told.is_empty(), "{event}"),
         }
         self.told.push(event);

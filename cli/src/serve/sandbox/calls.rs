@@ -65,8 +65,11 @@ const SOCKET_FILES: &[c::c_long] = &[
     c::SYS_statx,
 ];
 
-/// The page: at which address a request came in, and the end of an answer; and cookies are random.
-const WEB: &[c::c_long] = &[c::SYS_getsockname, c::SYS_shutdown, c::SYS_getrandom];
+/// The page: at which address a request came in, and the end of an answer.
+const WEB: &[c::c_long] = &[c::SYS_getsockname, c::SYS_shutdown];
+
+/// TLS: records are written several at a time.
+const DOOR: &[c::c_long] = &[c::SYS_writev];
 
 /// Displays that come: their socket files are made, and what tells of more is watched.
 const COMING: &[c::c_long] = &[
@@ -233,6 +236,9 @@ fn allowed(needs: &Needs) -> io::Result<Calls> {
     }
     if needs.web {
         calls.allow(WEB);
+    }
+    if needs.door {
+        calls.allow(DOOR);
     }
     if needs.begins_threads() {
         // D-Bus' loop begins one for its first timer; a display that comes has some of its own.
