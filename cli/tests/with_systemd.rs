@@ -15,7 +15,7 @@ const UNIT: &str = include_str!("../../contrib/systemd/vfio-display.service");
 const SYSUSERS: &str = include_str!("../../contrib/systemd/vfio-display.sysusers");
 
 /// The most that `systemd-analyze security` may find, in tenths; a unit without any of this has 96.
-const EXPOSURE: &str = "15";
+const EXPOSURE: &str = "23";
 
 /// Calls that only real devices and VMMs bring about.
 const OF_DEVICES: [&str; 5] = ["pidfd_open", "pidfd_getfd", "kcmp", "ioctl", "mmap"];
