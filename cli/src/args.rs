@@ -38,7 +38,7 @@ pub(crate) enum Command {
     List(List),
     Probe(Probe),
     Shot(Shot),
-    Serve(Serve),
+    Serve(Box<Serve>),
     Passwd(Passwd),
     MockDevice(MockDevice),
 }
