@@ -90,9 +90,13 @@ fn the_call_that_is_forbidden_is_the_one_that_kills() {
             .expect("strace is installed");
         assert!(!status.success(), "{what}: {status}");
         let log = fs::read_to_string(&log).expect("strace wrote it");
-        let (before, _) = log.split_once("+++ killed by SIGSYS").unwrap_or_else(|| panic!("{log}"));
-        // Other threads may have been in calls as well.
-        let last: Vec<_> = before.lines().rev().take(4).collect();
-        assert!(last.iter().any(|line| line.contains(call)), "{what}: {last:#?}");
+        // Other threads may be in calls as well. Of the one that made this, there is only the end.
+        let mut lines = log.lines().skip_while(|line| !line.contains(call));
+        let made = lines.next().unwrap_or_else(|| panic!("{what}: {log}"));
+        let (id, _) = made.split_once(' ').expect("a thread's id");
+        let ends = ["+++ killed by SIGSYS", "--- SIGSYS", "resumed>"];
+        let mut rest = lines.filter(|line| line.split_once(' ').is_some_and(|(of, _)| of == id));
+        assert!(rest.all(|line| ends.iter().any(|end| line.contains(end))), "{what}: {log}");
+        assert!(log.contains("+++ killed by SIGSYS"), "{what}: {log}");
     }
 }
