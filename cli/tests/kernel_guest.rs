@@ -74,9 +74,8 @@ fn a_vmm_that_dies_ends_the_wait_with_a_status_of_its_own() {
         .spawn()
         .expect("the command starts");
     std::thread::sleep(Duration::from_millis(500));
-    vmm.kill().expect("QEMU is killed");
+    vmm.kill();
     let killed = Instant::now();
-    vmm.wait().expect("QEMU is our child");
     let output = command.wait_with_output().expect("the command ends");
     assert!(killed.elapsed() < Duration::from_secs(1), "{:?}", killed.elapsed());
     assert_eq!(output.status.code(), Some(10), "{}", stderr(&output));

@@ -183,17 +183,36 @@ impl Drop for Guest {
 
 /// Starts a VMM whose guest never runs, so that the display is off for good, and waits until it
 /// has the device open; also answers with the DEV that it is borrowed by.
-pub(crate) fn vmm_without_guest(mdev: &Mdev) -> (Child, String) {
+pub(crate) fn vmm_without_guest(mdev: &Mdev) -> (Vmm, String) {
     let vmm = Command::new("qemu-system-x86_64")
         .args(["-M", "pc", "-accel", "kvm", "-cpu", "host", "-m", "64", "-S", "-display", "none"])
         .args(["-vga", "none", "-net", "none", "-nodefaults", "-device"])
         .arg(format!("vfio-pci,sysfsdev={}", mdev.path.display()))
         .stdin(Stdio::null())
-        .spawn()
-        .expect("QEMU starts");
-    let dev = format!("pid:{}", vmm.id());
+        .spawn();
+    let vmm = Vmm(vmm.expect("QEMU starts"));
+    let dev = format!("pid:{}", vmm.0.id());
     wait_for("the VMM's device", Duration::from_secs(20), || {
         super::vfio_display(&["probe", &dev]).status.success().then_some(())
     });
     (vmm, dev)
+}
+
+/// A VMM; killed when dropped, since its device can't be removed before it lets go.
+#[derive(Debug)]
+pub(crate) struct Vmm(Child);
+
+impl Vmm {
+    /// Ends it as a crash would, and waits until it is gone.
+    pub(crate) fn kill(&mut self) {
+        // An error means that it ended before.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+impl Drop for Vmm {
+    fn drop(&mut self) {
+        self.kill();
+    }
 }
