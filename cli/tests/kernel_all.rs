@@ -3,11 +3,11 @@
 
 mod support;
 
-use std::process::{Command, Stdio};
+use std::process::Command;
 use std::thread;
 use std::time::Duration;
 
-use support::{All, Guest, Mdev, load_mbochs, vmm_without_guest};
+use support::{All, Guest, Mdev, Vmm, load_mbochs, vmm_without_guest};
 use vfio_display::host::{Host, OnConflict};
 
 /// Nothing but events: no look for VMMs that nothing asked for.
@@ -95,14 +95,13 @@ fn a_vmm_with_a_dev_of_its_own_appears_by_looking() {
     // As long as a new group's file asks for looks, it would be found by those.
     let mut all = All::start(&["--rescan", "1"]);
     let base = all.at_rest();
-    let mut vmm = Command::new("unshare")
-        .args(["-m", "sh", "-c", OWN_DEV, "sh", "qemu-system-x86_64", "-M", "pc", "-accel", "kvm"])
-        .args(["-m", "64", "-S", "-display", "none", "-vga", "none", "-net", "none"])
-        .args(["-nodefaults", "-device"])
-        .arg(format!("vfio-pci,sysfsdev={}", mdev.path.display()))
-        .stdin(Stdio::null())
-        .spawn()
-        .expect("unshare starts");
+    let mut vmm = Vmm::start(
+        Command::new("unshare")
+            .args(["-m", "sh", "-c", OWN_DEV, "sh", "qemu-system-x86_64", "-M", "pc"])
+            .args(["-accel", "kvm", "-m", "64", "-S", "-display", "none", "-vga", "none"])
+            .args(["-net", "none", "-nodefaults", "-device"])
+            .arg(format!("vfio-pci,sysfsdev={}", mdev.path.display())),
+    );
     all.until("the display", |all| all.displays.contains_key(&mdev.uuid));
     vmm.kill();
     all.until("its end", |all| all.displays.is_empty());

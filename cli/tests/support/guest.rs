@@ -184,13 +184,12 @@ impl Drop for Guest {
 /// Starts a VMM whose guest never runs, so that the display is off for good, and waits until it
 /// has the device open; also answers with the DEV that it is borrowed by.
 pub(crate) fn vmm_without_guest(mdev: &Mdev) -> (Vmm, String) {
-    let vmm = Command::new("qemu-system-x86_64")
-        .args(["-M", "pc", "-accel", "kvm", "-cpu", "host", "-m", "64", "-S", "-display", "none"])
-        .args(["-vga", "none", "-net", "none", "-nodefaults", "-device"])
-        .arg(format!("vfio-pci,sysfsdev={}", mdev.path.display()))
-        .stdin(Stdio::null())
-        .spawn();
-    let vmm = Vmm(vmm.expect("QEMU starts"));
+    let vmm = Vmm::start(
+        Command::new("qemu-system-x86_64")
+            .args(["-M", "pc", "-accel", "kvm", "-cpu", "host", "-m", "64", "-S"])
+            .args(["-display", "none", "-vga", "none", "-net", "none", "-nodefaults", "-device"])
+            .arg(format!("vfio-pci,sysfsdev={}", mdev.path.display())),
+    );
     let dev = format!("pid:{}", vmm.0.id());
     wait_for("the VMM's device", Duration::from_secs(20), || {
         super::vfio_display(&["probe", &dev]).status.success().then_some(())
@@ -203,6 +202,10 @@ pub(crate) fn vmm_without_guest(mdev: &Mdev) -> (Vmm, String) {
 pub(crate) struct Vmm(Child);
 
 impl Vmm {
+    pub(crate) fn start(command: &mut Command) -> Self {
+        Self(command.stdin(Stdio::null()).spawn().expect("the VMM starts"))
+    }
+
     /// Ends it as a crash would, and waits until it is gone.
     pub(crate) fn kill(&mut self) {
         // An error means that it ended before.

@@ -23,7 +23,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 pub(crate) use all::{All, serve_all};
-pub(crate) use guest::{Framebuffer, Guest, vmm_without_guest};
+pub(crate) use guest::{Framebuffer, Guest, Vmm, vmm_without_guest};
 pub(crate) use mdev::{Mdev, load_mbochs};
 pub(crate) use mock_device::MockDevice;
 pub(crate) use qemu::Qemu;
