@@ -191,7 +191,7 @@ pub(crate) fn vmm_without_guest(mdev: &Mdev) -> (Vmm, String) {
             .arg(format!("vfio-pci,sysfsdev={}", mdev.path.display())),
     );
     let dev = format!("pid:{}", vmm.0.id());
-    wait_for("the VMM's device", Duration::from_secs(20), || {
+    wait_for("the VMM's device", Duration::from_secs(90), || {
         super::vfio_display(&["probe", &dev]).status.success().then_some(())
     });
     (vmm, dev)
