@@ -95,24 +95,21 @@ impl Connection {
         (self.stream, self.read, self.visit)
     }
 
-    /// Its password has been checked, or was not: answers the request. True if that was waited for.
+    /// Its password has been checked, or was refused unseen: answers the request, if that waits.
     pub(crate) fn judged(
         &mut self,
         verdict: Verdict,
         now: Instant,
         limits: &Limits,
         answer: impl FnOnce(&Request, SocketAddr, Option<Verdict>) -> Answer,
-    ) -> bool {
-        let State::Checking(request) = std::mem::replace(&mut self.state, State::Asked) else {
-            return false;
-        };
-        match answer(&request, self.local, Some(verdict)) {
+    ) {
+        let State::Checking(request) = &self.state else { return };
+        match answer(request, self.local, Some(verdict)) {
             Answer::Respond(response) => self.respond(response, None, now, limits),
             Answer::Socket(next) => self.open(*next, now, limits),
             // It has been.
             Answer::Check(_) => self.respond(denial(Denied::Wrong), None, now, limits),
         }
-        true
     }
 
     /// Goes on as far as it can without waiting. `answer` is asked once at most.

@@ -13,8 +13,9 @@ use vfio_display_vnc::Handle;
 
 use crate::connection::{Connection, Step};
 use crate::displays::Status;
-use crate::routes;
-use crate::server::Shared;
+use crate::request::Request;
+use crate::routes::{self, Answer};
+use crate::server::{Shared, Verdict};
 use crate::visit::Visit;
 use crate::websocket::{Aside, WebSocketStream};
 
@@ -99,9 +100,7 @@ impl Worker {
                 continue;
             }
             let shared = &self.shared;
-            let answer =
-                |request: &_, local, verdict| routes::answer(shared, request, local, verdict);
-            match connection.step(now, &shared.options.limits, answer) {
+            match connection.step(now, &shared.options.limits, answers(shared)) {
                 // Nobody is there to be answered, and poll would say so again at once.
                 Step::Wait
                     if ready[index]
@@ -125,9 +124,7 @@ impl Worker {
         let shared = &self.shared;
         for (id, verdict) in shared.take_verdicts() {
             if let Some((_, connection)) = self.connections.iter_mut().find(|(it, _)| *it == id) {
-                let answer =
-                    |request: &_, local, verdict| routes::answer(shared, request, local, verdict);
-                connection.judged(verdict, now, &shared.options.limits, answer);
+                connection.judged(verdict, now, &shared.options.limits, answers(shared));
             }
         }
     }
@@ -196,6 +193,11 @@ struct Ready {
     connections: Vec<PollFlags>,
 }
 
+/// What a connection is answered with.
+fn answers(shared: &Shared) -> impl Fn(&Request, SocketAddr, Option<Verdict>) -> Answer {
+    |request, local, verdict| routes::answer(shared, request, local, verdict)
+}
+
 /// Has a password checked; what is refused without a look at it is answered at once.
 fn check(
     shared: &Arc<Shared>,
@@ -212,7 +214,6 @@ fn check(
         }
     });
     if let Err(denied) = guard.check(from, credentials, done) {
-        let answer = |request: &_, local, verdict| routes::answer(shared, request, local, verdict);
-        connection.judged(Err(denied), now, &shared.options.limits, answer);
+        connection.judged(Err(denied), now, &shared.options.limits, answers(shared));
     }
 }
