@@ -82,18 +82,12 @@ pub(super) fn run(args: &Serve, signals: UnixStream, json: bool) -> Result<(), F
     all.list_sockets(now, &[]);
     let dir = all.dir.path().display().to_string();
     let page = Told::page(link, door.as_deref());
-    all.say(
-        &format!(
-            "{dir}
-{page}"
-        ),
-        || {
-            let mut event = page.json();
-            event["event"] = json!("serving");
-            event["dir"] = json!(dir);
-            event
-        },
-    )?;
+    all.say(&format!("{dir}\n{page}"), || {
+        let mut event = page.json();
+        event["event"] = json!("serving");
+        event["dir"] = json!(dir);
+        event
+    })?;
     let ended = all.run(&signals);
     all.stop();
     ended

@@ -52,8 +52,9 @@ pub(super) fn read(args: &Serve) -> Result<Option<Options>, Failure> {
     if remote.allow_remote && passwords.is_none() {
         return Err(Failure::new(Status::Usage, "--allow-remote takes a password").hint(HOW));
     }
+    let by_tcp = args.by_vnc() || args.by_web();
     let wanted = remote.tls || remote.tls_cert.is_some() || passwords.is_some();
-    if !wanted {
+    if !by_tcp || !wanted {
         return Ok(None);
     }
     let identity = match (&remote.tls_cert, &remote.tls_key) {
