@@ -196,7 +196,8 @@ impl All<'_> {
                     let (was_there, since) = (runner.appeared, runner.since);
                     let failure = runner.join().err();
                     if was_there {
-                        self.gone(&name, failure.as_ref())?;
+                        let why = failure.or_else(|| self.slots.why_told(&source));
+                        self.gone(&name, why.as_ref())?;
                         self.slots.went(&source, now, since);
                     } else if let Some(failure) = failure {
                         self.not_opened(&name, &failure);
@@ -230,11 +231,11 @@ impl All<'_> {
         })
     }
 
-    /// It is no more, because of `failure` or because it was told to end.
-    fn gone(&mut self, name: &str, failure: Option<&Failure>) -> Result<(), Failure> {
+    /// It is no more; without a reason, because this command ends.
+    fn gone(&mut self, name: &str, why: Option<&Failure>) -> Result<(), Failure> {
         self.metrics.gone(name);
         self.web.withdraw(name);
-        let why = failure.map(|failure| failure.message.as_str());
+        let why = why.map(|failure| failure.message.as_str());
         let text = why.map_or(format!("gone {name}"), |why| format!("gone {name}: {why}"));
         self.say(&text, || json!({ "event": "gone", "name": name, "why": why }))
     }

@@ -125,6 +125,13 @@ impl All {
         }
     }
 
+    /// What was last told of the end of this display.
+    pub(crate) fn why_gone(&self, name: &str) -> String {
+        let of_it = |event: &&Value| event["event"] == "gone" && event["name"] == name;
+        let event = self.told.iter().rev().find(of_it).expect("its end");
+        event["why"].as_str().unwrap_or_else(|| panic!("no reason: {event}")).to_owned()
+    }
+
     /// Takes what has been told by now.
     pub(crate) fn take_events(&mut self) {
         while let Ok(event) = self.events.try_recv() {

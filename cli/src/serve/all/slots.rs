@@ -199,6 +199,17 @@ impl Slots {
         }
     }
 
+    /// Why a display ended that was told to, if not because all are.
+    pub(super) fn why_told(&self, source: &Source) -> Option<Failure> {
+        match source {
+            // Also one that is being killed: its files are closed before it has exited.
+            Source::Vmm { pid, .. } if !self.stopping => {
+                Some(Failure::new(Status::Gone, format!("process {pid} has closed it")))
+            }
+            _ => None,
+        }
+    }
+
     /// It was served since then, and is no more.
     pub(super) fn went(&mut self, source: &Source, now: Instant, since: Instant) {
         let Some(slot) = self.slots.get_mut(source) else { return };
