@@ -9,6 +9,7 @@
 
 #![allow(unsafe_code, reason = "loads of memory that others write, by instructions of the CPU")]
 
+mod ahead;
 mod arch;
 mod fetch;
 #[cfg(any(test, feature = "fuzzing"))]
@@ -31,6 +32,7 @@ use crate::plane::Plane;
 use crate::screen::Screen;
 use crate::sys::Span;
 
+pub(crate) use self::ahead::Ahead;
 #[cfg(feature = "testing")]
 pub(crate) use self::kernel::Kernel;
 pub(crate) use self::kernel::Streams;
@@ -100,7 +102,7 @@ pub(crate) fn copy_rows(rows: &[u8], layout: &Layout, screen: &mut Screen) {
     screen.begin(layout);
     let mut strip = screen.strip(layout);
     for (y, row) in rows.chunks_exact(row_len).enumerate() {
-        strip.scan(y, (Span::of(row), row.as_ptr_range().end), None);
+        strip.scan(y, (Span::of(row), None), None);
     }
     screen.end();
 }
@@ -120,7 +122,7 @@ pub(crate) fn copy_from(
     let mut strip = screen.strip(layout);
     let mut scan = |y: usize| {
         read(y as u32, &mut bytes)?;
-        strip.scan(y, (Span::of(&bytes), bytes.as_ptr()), None);
+        strip.scan(y, (Span::of(&bytes), None), None);
         Ok(())
     };
     let done = match known {

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
 //! The stable copy of a plane, and what of it nobody has been shown yet.
 
-use crate::blit::{Layout, Part, Rows, Seen, Streams, To, store_row};
+use crate::blit::{Ahead, Layout, Part, Rows, Seen, Streams, To, store_row};
 use crate::damage::Damage;
 use crate::geometry::Size;
 use crate::picture::Picture;
@@ -181,12 +181,12 @@ impl Strip<'_> {
         self.part.streams()
     }
 
-    /// Brings row `y` up to date from its bytes; beside them is where the next row will be scanned.
+    /// Brings row `y` up to date from its bytes; beside them is what will be scanned after it.
     /// Answers whether any tile changed.
     pub(crate) fn scan(
         &mut self,
         y: usize,
-        bytes: (Span<'_>, *const u8),
+        bytes: (Span<'_>, Option<Ahead>),
         streams: Option<&Streams>,
     ) -> bool {
         let row = &mut self.pixels[(y - self.top) * self.width..][..self.width];

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
 //! Which instructions scan a row, and the one loop that all of them share.
 
+use super::ahead::Ahead;
 use super::key::Key;
 use crate::damage::TILE;
 use crate::sys::Span;
@@ -10,9 +11,6 @@ pub(super) const MAX_SEGMENT: usize = 384;
 
 /// Bytes of a row of a tile on a screen.
 const TILE_LEN: usize = TILE as usize * 4;
-
-/// How far ahead memory is asked for. At 4 KiB a scan is as fast as reading is.
-const AHEAD: usize = 4096;
 
 /// What takes in the segments of a row that count as changed.
 pub(super) trait Take {
@@ -64,8 +62,8 @@ impl Drop for Streams {
 pub(super) struct Row<'a> {
     /// Its bytes.
     pub(super) bytes: Span<'a>,
-    /// Where the row is that will be scanned next; only a hint.
-    pub(super) next: *const u8,
+    /// What will be scanned after it.
+    pub(super) ahead: Option<Ahead>,
     /// The hashes of its segments, to be brought up to date.
     pub(super) hashes: &'a mut [u64],
     /// Whether each segment counts as changed.
@@ -135,8 +133,7 @@ impl Kernel {
     #[cfg(target_arch = "x86_64")]
     fn hash(self, bytes: &[u8; 256], key: &Key) -> u64 {
         let mut hashes = [0];
-        let row =
-            Row { bytes: Span::of(bytes), next: bytes.as_ptr(), hashes: &mut hashes, force: true };
+        let row = Row { bytes: Span::of(bytes), ahead: None, hashes: &mut hashes, force: true };
         self.scan(row, false, key, &mut Nowhere);
         hashes[0]
     }
@@ -231,8 +228,6 @@ pub(super) unsafe trait Register: Copy {
     unsafe fn add(self, other: Self) -> Self;
     /// The hash out of the sum.
     unsafe fn finish(self, shared: [Self; 2]) -> u64;
-    /// Asks for a line of memory; any address will do.
-    unsafe fn prefetch(_at: *const u8) {}
 }
 
 /// Scans a row by segments of `N` registers.
@@ -247,20 +242,14 @@ pub(super) unsafe fn scan<R: Register, const N: usize>(
     key: &Key,
     take: &mut impl Take,
 ) {
-    let segment = N * R::LEN;
+    let (segment, segments) = (N * R::LEN, row.hashes.len());
     let (base, len) = (row.bytes.as_ptr(), row.bytes.len());
     let mut out = [0; MAX_SEGMENT];
     for (index, seen) in row.hashes.iter_mut().enumerate() {
         let at = index * segment;
         let count = segment.min(len - at);
-        // As far into the next row as it is past the end of this one.
-        let ahead = match (at + AHEAD).checked_sub(len) {
-            None => base.wrapping_add(at + AHEAD),
-            Some(over) => row.next.wrapping_add(over),
-        };
-        for line in (0..segment).step_by(64) {
-            // SAFETY: of any address.
-            unsafe { R::prefetch(ahead.wrapping_add(line)) };
+        if let Some(ahead) = row.ahead {
+            ahead.ask(index, segments, segment);
         }
         let from = if count == segment {
             base.wrapping_add(at)

@@ -4,6 +4,7 @@
 use std::fmt;
 use std::ops::Range;
 
+use super::ahead::Ahead;
 use super::fetch::{fetch, wait_for_loads};
 use super::sample::SAMPLED;
 use super::{Detection, Layout, rows_of};
@@ -113,22 +114,16 @@ fn scan(
         order(&mut |y, next| {
             let row = span.part(layout.row_offset(y), layout.row_len());
             let row = match memory {
-                Memory::Cached => (row, ahead(span, layout, next)),
+                Memory::Cached => (row, Some(Ahead::of(span, layout, y, next))),
                 Memory::WriteCombined => {
                     fetch(row, &mut bytes);
-                    (Span::of(&bytes), bytes.as_ptr())
+                    (Span::of(&bytes), None)
                 }
             };
             strip.scan(y, row, streams.as_ref())
         });
     }
     screen.keep_scratch(bytes);
-}
-
-/// Where row `y` is. Past the last it is the first, which the next poll begins with.
-fn ahead(span: Span<'_>, layout: &Layout, y: usize) -> *const u8 {
-    let y = if y < layout.size.height as usize { y } else { 0 };
-    span.as_ptr().wrapping_add(layout.row_offset(y))
 }
 
 /// Scans all rows, half of them on each of two threads.
@@ -157,6 +152,6 @@ fn all(strip: &mut Strip<'_>, span: Span<'_>, layout: &Layout, rows: Range<usize
     let streams = strip.streams();
     for y in rows {
         let row = span.part(layout.row_offset(y), layout.row_len());
-        strip.scan(y, (row, ahead(span, layout, y + 1)), streams.as_ref());
+        strip.scan(y, (row, Some(Ahead::of(span, layout, y, y + 1))), streams.as_ref());
     }
 }

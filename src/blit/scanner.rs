@@ -2,6 +2,7 @@
 //! Detection for those who need no copy of the screen: what changed, handed on while it is in the
 //! cache.
 
+use super::ahead::Ahead;
 use super::sample::SAMPLED;
 use super::{Detection, Layout, Seen, To};
 use crate::damage::{Damage, TILE};
@@ -163,10 +164,9 @@ impl Scanner {
                     top = y - y % ROWS;
                 }
                 let row = span.part(layout.row_offset(y), layout.row_len());
-                let next = layout.row_offset(if next < height as usize { next } else { 0 });
                 let mark = y % ROWS * TILE as usize;
                 let to = To { row: band.row_mut(y % ROWS), kept: false, damage: changed, mark };
-                part.scan(y, (row, span.as_ptr().wrapping_add(next)), to, None)
+                part.scan(y, (row, Some(Ahead::of(span, layout, y, next))), to, None)
             };
             match (detection, turn) {
                 (Detection::Sampled, Some(turn)) => rows.sample(turn % SAMPLED, &mut scan),

@@ -2,6 +2,7 @@
 //! What a screen was made of: a hash for each segment of a row.
 
 use super::Layout;
+use super::ahead::Ahead;
 use super::kernel::{Kernel, Row, Streams};
 use super::key::Key;
 use super::sample::Rows;
@@ -160,8 +161,10 @@ impl Seen {
     }
 }
 
-/// Segments that were scanned, and those of them whose hash was another than before.
+/// Segments that were scanned, and those of them whose hash was another than before. They have lines
+/// of the cache of their own: each thread counts in each row.
 #[derive(Debug, Default)]
+#[repr(align(128))]
 struct Counts {
     scanned: usize,
     differing: usize,
@@ -195,7 +198,7 @@ impl Part<'_> {
     pub(crate) fn scan(
         &mut self,
         y: usize,
-        (bytes, next): (Span<'_>, *const u8),
+        (bytes, ahead): (Span<'_>, Option<Ahead>),
         to: To<'_>,
         streams: Option<&Streams>,
     ) -> bool {
@@ -203,7 +206,7 @@ impl Part<'_> {
         let count = segments(layout);
         let hashes = &mut self.hashes[(y - self.top) * count..][..count];
         let force = self.all || y % REFRESH == self.turn;
-        let row = Row { bytes, next, hashes, force };
+        let row = Row { bytes, ahead, hashes, force };
         let mut shown =
             Shown { layout, dense: self.dense, streams, to, differing: 0, changed: false };
         self.kernel.scan(row, is_long(layout), self.key, &mut shown);

@@ -2,6 +2,8 @@
 //! From a segment's bytes to the screen, and the tiles that changed with it.
 
 use super::Layout;
+use super::ahead::LINE;
+use super::arch::prefetch;
 use super::kernel::{Direct, MAX_SEGMENT, Store, Streams, Take};
 use crate::convert::{self, Alpha};
 use crate::damage::{Damage, TILE};
@@ -41,7 +43,10 @@ impl Take for Shown<'_> {
             return None;
         }
         let how = match self.streams {
-            _ if self.to.kept && !self.dense => Store::Differing,
+            _ if self.to.kept && !self.dense => {
+                self.ask_below(index);
+                Store::Differing
+            }
             Some(streams) => Store::Streamed(streams),
             None => Store::All,
         };
@@ -64,6 +69,7 @@ impl Take for Shown<'_> {
             let shown = &mut self.to.row[x..][..count];
             convert::row(self.layout.format, self.layout.alpha, bytes, shown);
         } else {
+            self.ask_below(index);
             let To { row, damage, mark, .. } = &mut self.to;
             self.changed |= store(self.layout, bytes, &mut row[x..], (x, *mark), damage);
         }
@@ -71,6 +77,15 @@ impl Take for Shown<'_> {
 }
 
 impl Shown<'_> {
+    /// Asks for what the screen has below segment `index`: what changes is often taller than a row.
+    fn ask_below(&self, index: usize) {
+        let pixels = segment_pixels(self.layout);
+        let below = self.to.row.as_ptr().wrapping_add(self.to.row.len() + index * pixels);
+        for line in (0..pixels).step_by(LINE / size_of::<u32>()) {
+            prefetch(below.wrapping_add(line));
+        }
+    }
+
     /// Marks those tiles of segment `index` that have a bit in `tiles`.
     fn mark(&mut self, index: usize, tiles: u64) {
         self.changed |= tiles != 0;

@@ -115,12 +115,6 @@ macro_rules! register {
                 // SAFETY: the CPU has them.
                 unsafe { _mm_cvtsi128_si64($fold) as u64 }
             }
-
-            #[inline(always)]
-            unsafe fn prefetch(at: *const u8) {
-                // SAFETY: a prefetch of an address that is not mapped does nothing.
-                unsafe { _mm_prefetch::<_MM_HINT_T0>(at.cast()) }
-            }
         }
 
         /// # Safety
