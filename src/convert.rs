@@ -6,7 +6,7 @@
 //! does, and `tests/oracle_pixman.rs` compares every format with it.
 
 use crate::format::PixelFormat;
-use crate::sys::{self, cpu::Loop};
+use crate::sys::cpu::{self, Loop, Order};
 
 /// Alpha of a pixel that has none.
 pub(crate) const OPAQUE: u32 = 0xff00_0000;
@@ -23,11 +23,11 @@ pub enum Alpha {
 /// Decodes pixels of `format` into `0xAARRGGBB`, as many as both slices hold whole.
 pub fn row(format: PixelFormat, alpha: Alpha, src: &[u8], dst: &mut [u32]) {
     let order = match format {
-        PixelFormat::Rgb888 => Some([0, 1, 2]),
-        PixelFormat::Bgr888 => Some([2, 1, 0]),
+        PixelFormat::Rgb888 => Some(&const { Order::new([0, 1, 2]) }),
+        PixelFormat::Bgr888 => Some(&const { Order::new([2, 1, 0]) }),
         _ => None,
     };
-    let done = order.map_or(0, |order| sys::cpu::widen(src, order, 0xff, dst));
+    let done = order.map_or(0, |order| cpu::widen(src, order, 0xff, dst));
     let (src, dst) = (&src[done * 3..], &mut dst[done..]);
     // Stores that each fill a line of the cache, where there are many.
     let head = if dst.len() < MANY { 0 } else { dst.as_ptr().align_offset(LINE).min(dst.len()) };
@@ -35,7 +35,7 @@ pub fn row(format: PixelFormat, alpha: Alpha, src: &[u8], dst: &mut [u32]) {
     let (first, rest) = src.split_at(head * format.bytes_per_pixel() as usize);
     let (to, dst) = dst.split_at_mut(head);
     decode(format, alpha, first, to);
-    sys::cpu::widest(Decode { format, alpha, src: rest, dst });
+    cpu::widest(Decode { format, alpha, src: rest, dst });
 }
 
 /// Bytes of a line of the cache.
