@@ -6,6 +6,7 @@
 //! ratio is the median of the ratios of the turns, with their quartiles.
 #![allow(unsafe_code, reason = "pixman and libyuv are C libraries, and a thread is lent")]
 
+mod bare;
 mod others;
 #[path = "../../tests/pixman/mod.rs"]
 mod pixman;
@@ -137,35 +138,41 @@ fn case(pixman: &Pixman, size: Size, format: PixelFormat, change: Change, cold: 
     let sources = sources(size, format, change, cold);
     let (frames, len) = (sources.len(), sources[0].bytes.len());
     let pixel = format.bytes_per_pixel() as usize;
+    let row_len = size.width as usize * pixel;
     let [mut verified, mut sampled] = [Engine::new(size, format), Engine::new(size, format)];
     let (mut qemu, mut tiles) = (Qemu::new(pixman, size), Tiles::new(len));
-    let mut copy = vec![0_u8; len];
+    // From the start of a line of the cache on.
+    let mut copies = [vec![0_u8; len], vec![0; len + 64]];
+    let start = copies[1].as_ptr().align_offset(64);
     // What is compared with, where there is no frame like it: not the same memory twice.
     let twins = [0, 1].map(|n| if cold { Vec::new() } else { sources[n].bytes.clone() });
-    let mut times = [const { Vec::new() }; 7];
-    let start = Instant::now();
+    let mut times = [const { Vec::new() }; 9];
+    let began = Instant::now();
     for turn in 0.. {
         // Far apart, and all of them with the change or all without it.
-        let source = |of: usize| &sources[(turn + ((of * frames / 8) & !1)) % frames];
-        let twin = if cold { &source(6).bytes } else { &twins[turn % 2] };
+        let source = |of: usize| &sources[(turn + ((of * frames / 10) & !1)) % frames];
+        let twin = if cold { &source(9).bytes } else { &twins[turn % 2] };
+        let [plain, lines] = &mut copies;
         let took = [
             time(|| verified.scan(&source(0).mapping, Detection::Verified)),
             time(|| sampled.scan(&source(7).mapping, Detection::Sampled)),
             time(|| qemu.poll(&source(1).bytes, format, size)),
-            time(|| tiles.poll(&source(2).bytes, size.width as usize * pixel, pixel)),
+            time(|| tiles.poll(&source(2).bytes, row_len, pixel)),
             time(|| _ = black_box(rivals::read(black_box(&source(3).bytes)))),
             time(|| _ = black_box(source(4).bytes == *twin)),
-            time(|| copy.copy_from_slice(black_box(&source(5).bytes))),
+            time(|| plain.copy_from_slice(black_box(&source(5).bytes))),
+            time(|| _ = black_box(bare::pass(&source(6).bytes, row_len, None))),
+            time(|| _ = bare::pass(&source(8).bytes, row_len, Some(&mut lines[start..][..len]))),
         ];
-        black_box(&copy);
+        black_box(&copies);
         if turn >= FIRST {
             times.iter_mut().zip(took).for_each(|(all, time)| all.push(time));
-            if start.elapsed() > TIME {
+            if began.elapsed() > TIME {
                 break;
             }
         }
     }
-    let [verified_times, sampled_times, qemu, tiles, read, compare, copied] = &times;
+    let [verified_times, sampled_times, qemu, tiles, read, compare, copied, pass, moved] = &times;
     for (detection, ours) in [("verified", verified_times), ("sampled", sampled_times)] {
         let case = format!("{name}\t{detection}");
         ratio(&case, "qemu/ours", qemu, ours);
@@ -173,6 +180,8 @@ fn case(pixman: &Pixman, size: Size, format: PixelFormat, change: Change, cold: 
         ratio(&case, "ours/read", ours, read);
         ratio(&case, "ours/memcmp", ours, compare);
         ratio(&case, "ours/memcpy", ours, copied);
+        ratio(&case, "ours/bare read", ours, pass);
+        ratio(&case, "ours/bare copy", ours, moved);
     }
     if (change, cold) == (Change::Nothing, true) {
         let state = verified.state_bytes() as f64 / len as f64;
@@ -183,12 +192,16 @@ fn case(pixman: &Pixman, size: Size, format: PixelFormat, change: Change, cold: 
 /// The decoders alone, on a band of rows that the second-level cache holds.
 fn conversion(pixman: &Pixman, yuv: &Yuv, format: PixelFormat) {
     let size = Size::new(1920, 32);
-    let bytes: Vec<u8> =
-        (0..size.area() as usize * 4).map(|at| (at * 7 + at / 251) as u8).collect();
-    let mut outs = [const { Vec::new() }; 3].map(|_: Vec<u32>| vec![0; size.area() as usize]);
+    let area = size.area() as usize;
+    let bytes: Vec<u8> = (0..area * 4).map(|at| (at * 7 + at / 251) as u8).collect();
+    // From the start of a line of the cache on, as pictures are.
+    let mut outs = [const { Vec::new() }; 3].map(|_: Vec<u32>| vec![0; area + 16]);
     let mut times = [const { Vec::new() }; 3];
     for turn in 0..200 {
-        let [ours, theirs, third] = &mut outs;
+        let [ours, theirs, third] = outs.each_mut().map(|out| {
+            let start = out.as_ptr().align_offset(64);
+            &mut out[start..][..area]
+        });
         let row_len = size.width as usize * format.bytes_per_pixel() as usize;
         let decode = |from: &[u8], to: &mut [u32]| {
             let rows = from.chunks_exact(row_len).zip(to.chunks_exact_mut(size.width as usize));

@@ -126,8 +126,8 @@ fn machine(kernel: &str, load: &str) -> String {
 
 fn tables(lines: &[Line]) -> Result<String> {
     let mut text = String::from(
-        "| screen | change | detection | x QEMU | x XXH3 tiles | of read | of memcmp | of memcpy |\n\
-         |---|---|---|---|---|---|---|---|\n",
+        "| screen | change | detection | x QEMU | x XXH3 tiles | of read | of memcmp | of memcpy | of bare read | of bare copy |\n\
+         |---|---|---|---|---|---|---|---|---|---|\n",
     );
     let cases = lines.iter().filter(|line| line.of[0] == "case");
     let cases: Vec<&Line> = cases.collect();

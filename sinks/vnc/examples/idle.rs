@@ -16,7 +16,9 @@ use vfio_display::geometry::Size;
 use vfio_display::testing::{Mock, Personality};
 use vfio_display_vnc::{Options, VncServer};
 
-const TIME: Duration = Duration::from_secs(10);
+/// Of so many stretches of so long the one in the middle counts.
+const STRETCHES: usize = 5;
+const TIME: Duration = Duration::from_secs(3);
 
 fn main() -> Result<(), Box<dyn Error>> {
     println!("| screen | plane | looks/s | ms per look | CPU |\n|---|---|---|---|---|");
@@ -40,15 +42,16 @@ fn row(size: Size, personality: Personality) -> Result<(), Box<dyn Error>> {
     display.watch(Instant::now());
     // Until it has its first picture, and has asked for the next.
     run(&mut display, &mut server, Duration::from_secs(2))?;
-    let (before, start) = (cpu()?, Instant::now());
-    let looks = run(&mut display, &mut server, TIME)?;
-    let (busy, passed) = ((cpu()? - before) / 1e3, start.elapsed().as_secs_f64());
-    println!(
-        "| {size} | {kind} | {:.0} | {:.2} | {:.1} % |",
-        f64::from(looks) / passed,
-        busy * 1e3 / f64::from(looks),
-        busy / passed * 100.0
-    );
+    let mut figures = Vec::new();
+    for _ in 0..STRETCHES {
+        let (before, start) = (cpu()?, Instant::now());
+        let looks = f64::from(run(&mut display, &mut server, TIME)?);
+        let (busy, passed) = (cpu()? - before, start.elapsed().as_secs_f64());
+        figures.push([looks / passed, busy / looks, busy / passed / 10.0]);
+    }
+    figures.sort_by(|[.., one], [.., other]| one.total_cmp(other));
+    let [rate, each, part] = figures[STRETCHES / 2];
+    println!("| {size} | {kind} | {rate:.0} | {each:.2} | {part:.1} % |");
     Ok(())
 }
 
