@@ -31,8 +31,10 @@ use yuv::Yuv;
 const FULL_HD: Size = Size::new(1920, 1080);
 const ULTRA_HD: Size = Size::new(3840, 2160);
 
-/// Frames in turn that are more than the caches hold.
+/// Frames in turn that are more than the caches hold: so many bytes, and two for each of those who
+/// read them.
 const COLD: usize = 256 << 20;
+const FRAMES: usize = 20;
 /// How long a case is measured for, after the first turns.
 const TIME: Duration = Duration::from_millis(1500);
 /// Turns that are not counted: the first polls take memory.
@@ -96,7 +98,7 @@ fn sources(size: Size, format: PixelFormat, change: Change, cold: bool) -> Vec<S
             }
         }
     }
-    let frames = if cold { (COLD / plain.len() + 2) & !1 } else { 2 };
+    let frames = if cold { (COLD / plain.len() + 2).max(FRAMES) & !1 } else { 2 };
     let source = |n: usize| {
         let bytes = if n.is_multiple_of(2) { plain.clone() } else { changed.clone() };
         let mut file: File = tempfile::tempfile().expect("a file");
