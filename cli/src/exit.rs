@@ -2,6 +2,7 @@
 //! Exit statuses: one for each thing that a script would handle differently.
 
 use std::fmt;
+use std::io;
 use std::process::ExitCode;
 
 use vfio_display::error::Call;
@@ -49,6 +50,17 @@ Exit status:
    6  no display on the device    13  would upset the process that shows it (--force)";
 
 impl Status {
+    /// What became of a file or a socket.
+    pub(crate) fn of_io(error: &io::Error) -> Self {
+        use io::ErrorKind as K;
+        match error.kind() {
+            K::NotFound | K::NotADirectory => Self::NotFound,
+            K::PermissionDenied => Self::NotPermitted,
+            K::AddrInUse => Self::Busy,
+            _ => Self::Failed,
+        }
+    }
+
     /// The word that stands for it in JSON.
     pub(crate) const fn name(self) -> &'static str {
         match self {

@@ -72,6 +72,32 @@ fn what_is_asked_for_is_served_and_nothing_else() {
     Serve::at_any_port(DEV, &[]).stop();
 }
 
+/// The value of a display's metric, in what `/metrics` says.
+fn metric(text: &str, name: &str, display: &str) -> f64 {
+    let start = format!("vfio_display_{name}{{display=\"{display}\"}} ");
+    let value = text.lines().find_map(|line| line.strip_prefix(&start)?.parse().ok());
+    value.unwrap_or_else(|| panic!("{start}: {text}"))
+}
+
+#[test]
+fn one_display_is_counted() {
+    let mut serve = Serve::start(DEV, &["--vnc=127.0.0.1:0", "--web=127.0.0.1:0"]);
+    let link = serve.line();
+    let (at, _) = parts(&link);
+    let cookie = follow(&link).cookie().expect("a cookie");
+    let counted = |name: &str| {
+        let text = get(at, "/metrics", &[("Cookie", &cookie)]).body;
+        metric(&text, name, "mock:well-behaved:320x256")
+    };
+    assert_eq!((counted("viewers"), counted("frames_total")), (0.0, 0.0), "nobody watches");
+    let mut viewer = serve.viewer();
+    viewer.until("a picture", |viewer| viewer.updates > 1);
+    assert_eq!(counted("viewers"), 1.0);
+    assert!(counted("frames_total") > 0.0 && counted("sent_bytes_total") > 0.0);
+    assert_ne!(serve.line(), link, "the next one");
+    serve.stop();
+}
+
 #[test]
 fn all_displays_are_listed_and_counted() {
     let mut all = All::start(&["--web=127.0.0.1:0"]);
@@ -97,12 +123,7 @@ fn all_displays_are_listed_and_counted() {
     assert_eq!(answer.map(|answer| answer.status), Some(101));
     let mut viewer = all.viewer("one");
     viewer.until("a picture", |viewer| viewer.updates > 1);
-    let metric = |name: &str, display: &str| {
-        let start = format!("vfio_display_{name}{{display=\"{display}\"}} ");
-        let text = ask("/metrics");
-        let value = text.lines().find_map(|line| line.strip_prefix(&start)?.parse::<f64>().ok());
-        value.unwrap_or_else(|| panic!("{start}: {text}"))
-    };
+    let metric = |name: &str, display: &str| metric(&ask("/metrics"), name, display);
     assert_eq!((metric("viewers", "one"), metric("viewers", "two")), (1.0, 0.0));
     assert!(metric("frames_total", "one") > 0.0 && metric("looks_total", "one") > 0.0);
 

@@ -16,7 +16,6 @@ mod vmms;
 mod watch;
 
 use std::os::unix::net::UnixStream;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -61,7 +60,7 @@ pub(super) fn run(args: &Serve, signals: UnixStream, json: bool) -> Result<(), F
     let metrics = Arc::<Metrics>::default();
     let rendered = Arc::clone(&metrics);
     let guard = door.clone().map(|door| door as _);
-    let (web, link) = web::start(args, guard, Some(Arc::new(move || rendered.render())), json)?;
+    let (web, link) = web::start(args, guard, Arc::new(move || rendered.render()), json)?;
     let now = Instant::now();
     let mut all = All {
         args,
@@ -284,14 +283,4 @@ fn raise_files() {
             info!("open files: {errno}");
         }
     }
-}
-
-/// A failure about a path, with the status that its error has.
-fn of_path(path: PathBuf, error: &std::io::Error) -> Failure {
-    let status = match error.kind() {
-        std::io::ErrorKind::NotFound | std::io::ErrorKind::NotADirectory => Status::NotFound,
-        std::io::ErrorKind::PermissionDenied => Status::NotPermitted,
-        _ => Status::Failed,
-    };
-    Failure::new(status, format!("{}: {error}", path.display()))
 }

@@ -3,7 +3,6 @@
 
 use std::env;
 use std::fs;
-use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -130,7 +129,7 @@ fn outward(to: &str) -> Option<IpAddr> {
 impl From<PasswordError> for Failure {
     fn from(error: PasswordError) -> Self {
         let status = match &error {
-            PasswordError::File { source, .. } => of_file(source),
+            PasswordError::File { source, .. } => Status::of_io(source),
             PasswordError::Readable { .. } => Status::NotPermitted,
             PasswordError::Refused(_) => Status::Usage,
             _ => Status::Failed,
@@ -144,19 +143,10 @@ impl From<PasswordError> for Failure {
 impl From<TlsError> for Failure {
     fn from(error: TlsError) -> Self {
         let status = match &error {
-            TlsError::File { source, .. } => of_file(source),
+            TlsError::File { source, .. } => Status::of_io(source),
             TlsError::Readable { .. } => Status::NotPermitted,
             _ => Status::Failed,
         };
         Self::new(status, error)
-    }
-}
-
-/// The status of a file that can't be read or written.
-fn of_file(error: &io::Error) -> Status {
-    match error.kind() {
-        io::ErrorKind::NotFound => Status::NotFound,
-        io::ErrorKind::PermissionDenied => Status::NotPermitted,
-        _ => Status::Failed,
     }
 }

@@ -15,6 +15,7 @@ use vfio_display_vnc::{ListenError, VncServer};
 use vfio_display_web::WebServer;
 
 use super::back::Back;
+use super::metrics::{Meter, Metrics};
 use super::{failed, web};
 use crate::args::{Address, Serve};
 use crate::dev::Dev;
@@ -93,6 +94,7 @@ pub(super) fn start(
     dev: &Dev,
     back: &Arc<Back>,
     door: Option<Arc<Door>>,
+    meter: &Arc<Meter>,
     json: bool,
 ) -> Result<(Servers, Told), Failure> {
     let mut told = Told { dev: Some(dev.to_string()), ..Told::default() };
@@ -106,8 +108,10 @@ pub(super) fn start(
     }
     let web = match &vnc {
         Some(vnc) if by_web => {
-            let (server, link) = web::start(args, guard(), None, json)?;
-            let name = dev.to_string();
+            let (name, metrics) = (dev.to_string(), Metrics::default());
+            metrics.appeared(&name, Arc::clone(meter));
+            let render = Arc::new(move || metrics.render());
+            let (server, link) = web::start(args, guard(), render, json)?;
             server.publish(&name, &name, vnc.handle());
             told.web = Some(link);
             Some(server)
@@ -204,7 +208,7 @@ impl From<ListenError> for Failure {
     fn from(error: ListenError) -> Self {
         let status = match &error {
             ListenError::NotLoopback(_) => Status::Usage,
-            ListenError::Io { source, .. } => of_socket(source),
+            ListenError::Io { source, .. } => Status::of_io(source),
             _ => Status::Failed,
         };
         Self::new(status, error)
@@ -214,20 +218,10 @@ impl From<ListenError> for Failure {
 impl From<ConnectError> for Failure {
     fn from(error: ConnectError) -> Self {
         let status = match &error {
-            ConnectError::Socket { source, .. } => of_socket(source),
+            ConnectError::Socket { source, .. } => Status::of_io(source),
             ConnectError::Bus { .. } => Status::NotFound,
             _ => Status::Failed,
         };
         Self::new(status, error)
-    }
-}
-
-/// The status of a socket that could not be made.
-fn of_socket(error: &io::Error) -> Status {
-    match error.kind() {
-        io::ErrorKind::AddrInUse => Status::Busy,
-        io::ErrorKind::PermissionDenied => Status::NotPermitted,
-        io::ErrorKind::NotFound => Status::NotFound,
-        _ => Status::Failed,
     }
 }

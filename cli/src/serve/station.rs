@@ -134,7 +134,7 @@ impl<'a> Station<'a> {
         let wake = wake(&display)?;
         let back = Back::new(guest, &device.dev.to_string());
         let back = Arc::new(back.map_err(|error| failed("an eventfd", error))?);
-        let (servers, told) = servers::start(args, &device.dev, &back, door, json)?;
+        let (servers, told) = servers::start(args, &device.dev, &back, door, &meter, json)?;
         let station = Self {
             args,
             device,

@@ -22,7 +22,7 @@ const PORT: u16 = 6080;
 pub(super) fn start(
     args: &Serve,
     guard: Option<Arc<dyn Guard>>,
-    metrics: Option<Metrics>,
+    metrics: Metrics,
     json: bool,
 ) -> Result<(WebServer, String), Failure> {
     let recording = args.records_to_stdout();
@@ -39,7 +39,7 @@ pub(super) fn start(
         hosts: args.web_host.clone(),
         origins: args.web_origin.clone(),
         guard,
-        metrics,
+        metrics: Some(metrics),
         on_link: Some(Arc::new(on_link)),
         ..Default::default()
     })

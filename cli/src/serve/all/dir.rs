@@ -11,7 +11,6 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{FlockOperation, flock};
 use tracing::info;
 
-use super::of_path;
 use crate::exit::{Failure, Status};
 
 /// Where systemd says that a service's sockets belong.
@@ -33,7 +32,9 @@ impl SocketDir {
     /// Makes it where it is not there, and removes what a process before this one left in it.
     pub(super) fn claim(path: Option<PathBuf>) -> Result<Self, Failure> {
         let path = path.unwrap_or_else(|| default(env::var_os(VARIABLE)));
-        let failed = |error: io::Error| of_path(path.clone(), &error);
+        let failed = |error: io::Error| {
+            Failure::new(Status::of_io(&error), format!("{}: {error}", path.display()))
+        };
         match DirBuilder::new().mode(0o700).create(&path) {
             Err(error) if error.kind() != ErrorKind::AlreadyExists => return Err(failed(error)),
             _ => {}
