@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
 //! `vfio-display serve` for viewers on other machines, and `vfio-display passwd`.
 
+#[path = "../../sinks/door/tests/common/mod.rs"]
+mod common;
 mod support;
 
 use std::fs::{self, File, Permissions};
@@ -9,15 +11,12 @@ use std::net::TcpStream;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
-use std::sync::Arc;
 use std::time::Duration;
 
+use common::{Tls, client};
 use rustix::process::{Pid, Signal, kill_process};
 use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 use rustix::termios::{LocalModes, tcgetattr};
-use rustls::pki_types::pem::PemObject as _;
-use rustls::pki_types::{CertificateDer, ServerName};
-use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
 use serde_json::Value;
 use support::{serve, stderr, wait_for};
 
@@ -96,18 +95,9 @@ impl Drop for Served {
 }
 
 /// A client's TLS that trusts the certificate that was told, and no other.
-fn trusting(told: &Value, stream: TcpStream) -> StreamOwned<ClientConnection, TcpStream> {
+fn trusting(told: &Value, stream: TcpStream) -> Tls {
     let certificate = Path::new(told["tls_certificate"].as_str().expect("a path"));
-    let mut roots = RootCertStore::empty();
-    roots.add(CertificateDer::from_pem_file(certificate).expect("a certificate")).unwrap();
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let config = ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .unwrap()
-        .with_root_certificates(roots)
-        .with_no_client_auth();
-    let name = ServerName::try_from("localhost").unwrap();
-    StreamOwned::new(ClientConnection::new(Arc::new(config), name).unwrap(), stream)
+    Tls::new(client(certificate, rustls::ALL_VERSIONS), stream)
 }
 
 /// The title of a viewer's window, or why it is not let in.
@@ -129,12 +119,12 @@ fn title(told: &Value, user: &str, password: &str) -> Result<String, String> {
     stream.write_all(&offered[2..]).expect("it reads");
     stream.read_exact(&mut [0]).expect("an answer");
     let mut tls = trusting(told, stream);
-    let number = |tls: &mut StreamOwned<_, TcpStream>| {
+    let number = |tls: &mut Tls| {
         let mut bytes = [0; 4];
         tls.read_exact(&mut bytes).expect("an answer");
         u32::from_be_bytes(bytes)
     };
-    let text = |tls: &mut StreamOwned<_, TcpStream>| {
+    let text = |tls: &mut Tls| {
         let mut bytes = vec![0; number(tls) as usize];
         tls.read_exact(&mut bytes).expect("an answer");
         String::from_utf8(bytes).expect("UTF-8")

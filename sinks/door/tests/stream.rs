@@ -1,15 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
 //! TLS over connections as they are: slow, cut in pieces, full, and not TLS at all.
 
+mod common;
+
 use std::io::{self, ErrorKind, Read, Write};
 use std::os::unix::net::UnixStream;
-use std::sync::Arc;
 use std::time::Duration;
 
-use rustls::pki_types::pem::PemObject as _;
-use rustls::pki_types::{CertificateDer, ServerName};
+use common::client;
 use rustls::version::{TLS12, TLS13};
-use rustls::{ClientConfig, ClientConnection, RootCertStore, SupportedProtocolVersion};
+use rustls::{ClientConnection, SupportedProtocolVersion};
 use vfio_display_door::{Identity, TlsStream};
 use vfio_display_sinks::Stream as _;
 
@@ -17,16 +17,7 @@ use vfio_display_sinks::Stream as _;
 fn pair(version: &'static SupportedProtocolVersion) -> Pair {
     let directory = tempfile::tempdir().unwrap();
     let identity = Identity::kept_in(directory.path(), &["localhost".into()]).unwrap();
-    let mut roots = RootCertStore::empty();
-    roots.add(CertificateDer::from_pem_file(identity.certificate_file()).unwrap()).unwrap();
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let config = ClientConfig::builder_with_provider(provider)
-        .with_protocol_versions(&[version])
-        .unwrap()
-        .with_root_certificates(roots)
-        .with_no_client_auth();
-    let name = ServerName::try_from("localhost").unwrap();
-    let tls = ClientConnection::new(Arc::new(config), name).unwrap();
+    let tls = client(identity.certificate_file(), &[version]);
     let (ours, socket) = UnixStream::pair().unwrap();
     ours.set_nonblocking(true).unwrap();
     socket.set_read_timeout(Some(Duration::from_secs(10))).unwrap();

@@ -116,7 +116,7 @@ fn probes_and_garbage_cost_nobody_anything() {
         assert!(fds() < settled.0 + 2 * 32 + 70, "{} fds", fds());
     }
     drop(open);
-    let lines = watched.guarded.lines.clone();
+    let lines = watched.guarded.door.lines.clone();
     until("all are written down", || lines.lock().unwrap().len() == 201);
     watched.still_watches();
     assert!(lines.lock().unwrap()[1..].iter().all(|line| line.contains("refused: ")));
@@ -184,11 +184,11 @@ fn a_flood_from_everywhere_is_bounded() {
 fn guessing_takes_time() {
     let mut watched = Watched::new(Limits::default());
     let guarded = &watched.guarded;
-    let start = *guarded.clock.lock().unwrap();
+    let start = *guarded.door.clock.lock().unwrap();
     let (mut checked, mut refused, mut in_a_minute) = (0, 0, 0);
     let mut delays = Vec::new();
     loop {
-        let now = *guarded.clock.lock().unwrap();
+        let now = *guarded.door.clock.lock().unwrap();
         if now - start > Duration::from_secs(3600) {
             break;
         }
@@ -206,10 +206,10 @@ fn guessing_takes_time() {
         let seconds = seconds.and_then(|rest| rest.strip_suffix(" s")).expect(&why);
         delays.push(seconds.parse().unwrap());
         // The right one is refused as well, unseen; a millisecond too soon it still is.
-        *guarded.clock.lock().unwrap() +=
+        *guarded.door.clock.lock().unwrap() +=
             Duration::from_secs(delays[delays.len() - 1]) - Duration::from_millis(1);
         assert!(guarded.log_in(2, USER, PASSWORD).is_err_and(|why| why.starts_with("too many")));
-        *guarded.clock.lock().unwrap() += Duration::from_millis(1);
+        guarded.door.pass(Duration::from_millis(1));
         // Nobody else waits.
         if refused % 4 == 0 {
             guarded.log_in(3, USER, PASSWORD).unwrap();
@@ -255,7 +255,7 @@ fn nmap_finds_nothing_and_disturbs_nobody() {
         assert!(said.contains(words), "{words}");
     }
     until("all gone", || fds() == before);
-    let lines = watched.guarded.lines.lock().unwrap().clone();
+    let lines = watched.guarded.door.lines.lock().unwrap().clone();
     let count = |words: &str| lines.iter().filter(|line| line.contains(words)).count();
     assert_eq!((count("wrong user name"), count(" entered")), (3, 1));
     assert!(count("too many wrong passwords") >= 100, "{lines:#?}");
@@ -298,7 +298,7 @@ fn one_that_hangs_up_is_found_whatever_it_waits_for() {
     for host in 2..20 {
         let mut stream = watched.guarded.dial_from(host);
         start_tls(&mut stream, b"RFB 003.008\n", PLAIN).unwrap();
-        let mut tls = watched.guarded.tls(stream);
+        let mut tls = watched.guarded.door.tls(stream);
         if host % 2 == 0 {
             tls.flush().unwrap();
         }

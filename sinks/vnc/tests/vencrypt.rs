@@ -59,7 +59,7 @@ fn who_has_the_password_sees_the_picture() {
         let mut stream = guarded.dial();
         let port = stream.local_addr().unwrap().port();
         start_tls(&mut stream, version, PLAIN).unwrap();
-        let mut tls = guarded.tls_of(stream, &[tls]);
+        let mut tls = guarded.door.tls_of(stream, &[tls]);
         say(&mut tls, USER.as_bytes(), PASSWORD.as_bytes()).unwrap();
         result(&mut tls).unwrap();
         let connect = || Viewer::init(tls).unwrap();
@@ -68,7 +68,7 @@ fn who_has_the_password_sees_the_picture() {
         assert_eq!(guarded.desk.server.viewers(), 1);
         drop(viewer);
         until("gone", || guarded.desk.server.viewers() == 0);
-        let lines = std::mem::take(&mut *guarded.lines.lock().unwrap());
+        let lines = std::mem::take(&mut *guarded.door.lines.lock().unwrap());
         let [came, left] = lines.as_slice() else { panic!("{lines:?}") };
         let start = format!("vnc from=127.0.0.1:{port} tls={name} user=\"{USER}\" after=");
         assert!(came.starts_with(&start) && came.ends_with(" entered"), "{came}");
@@ -83,11 +83,11 @@ fn tls_alone_is_a_choice_of_the_server() {
     let mut guarded = guarded(false);
     let mut stream = guarded.dial();
     start_tls(&mut stream, b"RFB 003.008\n", NONE).unwrap();
-    let mut tls = guarded.tls(stream);
+    let mut tls = guarded.door.tls(stream);
     result(&mut tls).unwrap();
     let mut viewer = guarded.desk.viewer_by(&[ZRLE], || Viewer::init(tls).unwrap());
     sees(&mut guarded.desk, &mut viewer);
-    assert!(guarded.lines.lock().unwrap()[0].contains(" user=- "));
+    assert!(guarded.door.lines.lock().unwrap()[0].contains(" user=- "));
 }
 
 #[test]
@@ -109,14 +109,14 @@ fn who_has_not_is_told_so_and_nothing_else() {
         assert_eq!(result(&mut tls), Err(wrong.into()), "{user}");
         is_over(&mut tls);
         guarded.sent_away(wrong);
-        let line = guarded.lines.lock().unwrap().pop().unwrap();
+        let line = guarded.door.lines.lock().unwrap().pop().unwrap();
         assert!(line.ends_with(&format!("refused: {wrong}")) && !line.contains('\n'), "{line}");
         assert!(line.contains(&format!("from=127.0.0.{host}:")), "{line}");
     }
     // 3.7 has no place for a reason.
     let mut stream = guarded.dial();
     start_tls(&mut stream, b"RFB 003.007\n", PLAIN).unwrap();
-    let mut tls = guarded.tls(stream);
+    let mut tls = guarded.door.tls(stream);
     say(&mut tls, USER.as_bytes(), b"wrong").unwrap();
     assert_eq!(take(&mut tls).unwrap(), [0, 0, 0, 1]);
     is_over(tls);
@@ -256,7 +256,7 @@ fn half_a_handshake_ends_and_a_person_who_types_has_time() {
     let silent = start();
     let mut cut = start();
     let mut hello = Vec::new();
-    guarded.tls(guarded.dial()).conn.write_tls(&mut hello).unwrap();
+    guarded.door.tls(guarded.dial()).conn.write_tls(&mut hello).unwrap();
     cut.write_all(&hello[..100]).unwrap();
     let mut deaf = start();
     deaf.write_all(&hello).unwrap();
@@ -294,7 +294,7 @@ fn a_viewer_that_is_gone_before_the_verdict() {
             tls.sock.shutdown(Shutdown::Both).unwrap();
         }
     }
-    until("all gone", || guarded.lines.lock().unwrap().len() == 10);
+    until("all gone", || guarded.door.lines.lock().unwrap().len() == 10);
     guarded.log_in(1, USER, PASSWORD).unwrap();
 }
 
@@ -317,7 +317,7 @@ fn others_can_reach_it_only_through_a_password() {
         start_tls(&mut stream, b"RFB 003.008\n", PLAIN).unwrap();
     }
     // A socket file has the kernel to guard it.
-    let path = password.directory.path().join("vnc");
+    let path = password.door.directory.path().join("vnc");
     password.desk.server.listen_unix(&path).unwrap();
     Viewer::connect(std::os::unix::net::UnixStream::connect(path).unwrap()).unwrap();
 }

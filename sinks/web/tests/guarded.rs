@@ -35,7 +35,7 @@ fn a_password_lets_in_and_a_link_does_not() {
         let wrong = guarded.get(target, &[("Authorization", WRONG)]);
         assert_eq!((wrong.status, wrong.cookie()), (401, None), "{target}");
         // Its network is not made to wait by what the loop does.
-        *guarded.clock.lock().unwrap() += Duration::from_secs(3600);
+        guarded.door.pass(Duration::from_secs(3600));
     }
     for none in ["Basic", "Basic ", "Basic !!", "Basic YW5uYQ==", "Bearer YW5uYTpndWVzcw==", ""] {
         assert_eq!(guarded.get("/", &[("Authorization", none)]).status, 401, "{none:?}");
@@ -78,7 +78,8 @@ fn a_viewer_comes_by_tls_alone_and_each_is_written_down() {
     let plain = exchange(guarded.at, request(&host, "/", &[("Authorization", RIGHT)]).as_bytes());
     assert!(plain.is_none());
 
-    let lines = wait_for("five lines", || Some(guarded.lines()).filter(|lines| lines.len() == 5));
+    let lines =
+        wait_for("five lines", || Some(guarded.door.lines()).filter(|lines| lines.len() == 5));
     for (line, user, end) in [
         (&lines[0], "-", "refused: Forbidden"),
         (&lines[1], "\"anna\"", "refused: wrong password"),
@@ -111,7 +112,7 @@ fn guessing_takes_time_and_the_right_one_does_too() {
     assert!((1..=10).contains(&tries), "{tries} guesses");
     let wait: u64 = refused.header("Retry-After").unwrap().parse().unwrap();
     assert_eq!(guarded.get("/", &[("Authorization", RIGHT)]).status, 429, "not looked at");
-    *guarded.clock.lock().unwrap() += Duration::from_secs(wait);
+    guarded.door.pass(Duration::from_secs(wait));
     assert_eq!(guarded.get("/", &[("Authorization", RIGHT)]).status, 200);
 }
 
@@ -159,7 +160,7 @@ fn chromium_comes_in_by_tls_and_a_password() {
     browser.open(&format!("https://{USER}:{password}@{}/", guarded.at));
     browser.shows("by TLS", guarded.show.card(3));
     assert_eq!(browser.complaints(), [""; 0]);
-    let lines = guarded.lines();
+    let lines = guarded.door.lines();
     assert!(
         lines.iter().any(|line| line.contains("user=\"anna\" ") && line.ends_with(" entered")),
         "{lines:?}"

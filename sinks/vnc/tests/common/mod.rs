@@ -3,6 +3,8 @@
 
 #![allow(dead_code, unreachable_pub, unused_imports, reason = "each test uses a part")]
 
+#[path = "../../../door/tests/common/mod.rs"]
+pub mod door;
 pub mod format;
 pub mod pictures;
 pub mod secure;

@@ -4,65 +4,33 @@
 
 use std::io::{self, Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
-use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant};
+use std::sync::Arc;
+use std::time::Duration;
 
 use rustix::net::{AddressFamily, SocketType};
-use rustls::pki_types::pem::PemObject as _;
-use rustls::pki_types::{CertificateDer, ServerName};
-use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
 use vfio_display::geometry::Size;
-use vfio_display_door::{Door, Identity, Passwords};
 use vfio_display_vnc::{Limits, Options};
 
 use super::Viewer;
+pub use super::door::{PASSWORD, TestDoor, Tls, USER};
 use super::server::Desk;
 
 pub const NONE: u32 = 260;
 pub const PLAIN: u32 = 262;
-pub const USER: &str = "anna";
-pub const PASSWORD: &str = "correct horse battery staple";
-
-pub type Tls = StreamOwned<ClientConnection, TcpStream>;
-
-/// A desk that is reached by TCP, through a door whose clock is the test's.
+/// A desk that is reached by TCP, through a door.
 pub struct Guarded {
     pub desk: Desk,
     pub at: SocketAddr,
-    pub door: Arc<Door>,
-    /// What was written down.
-    pub lines: Arc<Mutex<Vec<String>>>,
-    /// The time, as the door sees it.
-    pub clock: Arc<Mutex<Instant>>,
-    pub directory: tempfile::TempDir,
+    pub door: TestDoor,
 }
 
 impl Guarded {
     pub fn new(size: Size, limits: Limits, password: bool) -> Self {
-        let directory = tempfile::tempdir().unwrap();
-        let names = ["localhost".into(), "127.0.0.1".into()];
-        let identity = Identity::kept_in(directory.path(), &names).unwrap();
-        let mut options = vfio_display_door::Options::new(identity);
-        if password {
-            let file = directory.path().join("passwords");
-            Passwords::set(&file, Some(USER), PASSWORD.as_bytes()).unwrap();
-            options.passwords = Some(Passwords::read(&file).unwrap());
-        }
-        let clock = Arc::new(Mutex::new(Instant::now()));
-        let lines = Arc::<Mutex<Vec<String>>>::default();
-        options.clock = {
-            let clock = Arc::clone(&clock);
-            Arc::new(move || *clock.lock().unwrap())
-        };
-        options.on_entry = {
-            let lines = Arc::clone(&lines);
-            Some(Arc::new(move |entry| lines.lock().unwrap().push(entry.to_string())))
-        };
-        let door = Arc::new(Door::start(options).unwrap());
-        let guard = Some(Arc::clone(&door) as _);
+        let door = TestDoor::new(password);
+        let guard = Some(Arc::clone(&door.door) as _);
         let desk = Desk::with(size, Options { limits, guard, ..Options::default() });
         let at = desk.server.listen_tcp("127.0.0.1:0".parse().unwrap()).unwrap();
-        Self { desk, at, door, lines, clock, directory }
+        Self { desk, at, door }
     }
 
     pub fn dial(&self) -> TcpStream {
@@ -80,34 +48,11 @@ impl Guarded {
         stream
     }
 
-    /// The client's TLS, which trusts the server's certificate and no other.
-    pub fn tls(&self, stream: TcpStream) -> Tls {
-        self.tls_of(stream, rustls::ALL_VERSIONS)
-    }
-
-    pub fn tls_of(
-        &self,
-        stream: TcpStream,
-        versions: &[&'static rustls::SupportedProtocolVersion],
-    ) -> Tls {
-        let file = self.door.identity().certificate_file();
-        let mut roots = RootCertStore::empty();
-        roots.add(CertificateDer::from_pem_file(file).unwrap()).unwrap();
-        let provider = Arc::new(rustls::crypto::ring::default_provider());
-        let config = ClientConfig::builder_with_provider(provider)
-            .with_protocol_versions(versions)
-            .unwrap()
-            .with_root_certificates(roots)
-            .with_no_client_auth();
-        let name = ServerName::try_from("127.0.0.1").unwrap();
-        StreamOwned::new(ClientConnection::new(Arc::new(config), name).unwrap(), stream)
-    }
-
     /// All the way to the password, from 127.0.0.`host`.
     pub fn inside(&self, host: u8) -> Tls {
         let mut stream = self.dial_from(host);
         start_tls(&mut stream, b"RFB 003.008\n", PLAIN).unwrap();
-        self.tls(stream)
+        self.door.tls(stream)
     }
 
     /// All the way in, or why not.

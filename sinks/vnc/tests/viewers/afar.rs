@@ -6,7 +6,6 @@ use std::fs::{self, File};
 use std::io::{Read as _, Write as _};
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
-use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
@@ -16,7 +15,7 @@ use vfio_display::geometry::Size;
 use vfio_display_vnc::Limits;
 
 use crate::common::format::XRGB;
-use crate::common::secure::{Guarded, PASSWORD, USER};
+use crate::common::secure::{Guarded, PASSWORD, TestDoor, USER};
 use crate::common::server::until;
 use crate::show::{FIRST, PATIENCE, Running, Show};
 use crate::tiger::Tiger;
@@ -25,28 +24,26 @@ use crate::{read_png, tiger_sees};
 /// A show behind a door, and what viewers are given of it.
 struct Afar {
     show: Show,
-    lines: Arc<Mutex<Vec<String>>>,
+    door: TestDoor,
     certificate: PathBuf,
-    directory: tempfile::TempDir,
 }
 
 impl Afar {
     fn new(seed: u64, password: bool) -> Self {
-        let Guarded { desk, at, door, lines, directory, .. } =
-            Guarded::new(FIRST, Limits::default(), password);
-        let certificate = door.identity().certificate_file().to_owned();
-        Self { show: Show::of(desk, at, seed), lines, certificate, directory }
+        let Guarded { desk, at, door } = Guarded::new(FIRST, Limits::default(), password);
+        let certificate = door.door.identity().certificate_file().to_owned();
+        Self { show: Show::of(desk, at, seed), door, certificate }
     }
 
     /// The line that says what became of a viewer.
     fn line(&self, outcome: &str) -> String {
-        let find = || self.lines.lock().unwrap().iter().find(|l| l.contains(outcome)).cloned();
+        let find = || self.door.lines.lock().unwrap().iter().find(|l| l.contains(outcome)).cloned();
         until(outcome, || find().is_some());
         find().unwrap()
     }
 
     fn nobody_entered(&self) {
-        let lines = self.lines.lock().unwrap();
+        let lines = self.door.lines.lock().unwrap();
         assert!(lines.iter().all(|line| line.contains("refused: ")), "{lines:?}");
     }
 
@@ -60,7 +57,7 @@ impl Afar {
     /// gvnccapture, which is told a name and a password on a terminal, and trusts the certificate or
     /// nobody. What it has captured, and what it said.
     fn capture(&self, password: &str, trusts: bool) -> (Option<Picture>, String) {
-        let home = self.directory.path().join("home");
+        let home = self.door.directory.path().join("home");
         let ca = home.join(".pki/CA");
         fs::create_dir_all(&ca).unwrap();
         let _ = fs::remove_file(ca.join("cacert.pem"));
@@ -77,7 +74,7 @@ impl Afar {
         let (passwd, group) = (home.join("passwd"), home.join("group"));
         fs::write(&passwd, format!("me:x:{uid}:{gid}::{}:/bin/sh\n", home.display())).unwrap();
         fs::write(&group, format!("me:x:{gid}:\n")).unwrap();
-        let picture = self.directory.path().join("shot.png");
+        let picture = self.door.directory.path().join("shot.png");
         let _ = fs::remove_file(&picture);
 
         let terminal = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap();

@@ -7,6 +7,8 @@
     reason = "each test target uses its own part of it"
 )]
 
+#[path = "../../../door/tests/common/mod.rs"]
+pub mod door;
 pub mod guarded;
 pub mod http;
 pub mod show;
