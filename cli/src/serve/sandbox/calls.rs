@@ -93,7 +93,6 @@ const DBUS: &[c::c_long] = &[
     c::SYS_getsockopt,
     c::SYS_shutdown,
     c::SYS_geteuid,
-    c::SYS_getrandom,
     c::SYS_memfd_create,
     c::SYS_ftruncate,
     c::SYS_fallocate,
