@@ -37,6 +37,8 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+use rustix::ioctl::Opcode;
+
 use crate::sys::{dmabuf, vfio};
 
 /// A system call.
@@ -61,18 +63,23 @@ const fn call(name: &'static str, x86_64: u32, aarch64: u32) -> Syscall {
     Syscall { name, number: if cfg!(target_arch = "x86_64") { x86_64 } else { aarch64 } }
 }
 
+#[allow(clippy::unnecessary_cast, reason = "rustix's libc backend has 64 bits for these 32")]
+const fn ioctl(name: &'static str, request: Opcode) -> Ioctl {
+    Ioctl { name, request: request as u32 }
+}
+
 /// `ioctl(2)`, with a request of [`IOCTLS`].
 pub const IOCTL: Syscall = call("ioctl", 16, 29);
 
 /// What a VFIO device is asked by, and a dma-buf.
 pub const IOCTLS: &[Ioctl] = &[
-    Ioctl { name: "VFIO_DEVICE_QUERY_GFX_PLANE", request: vfio::QUERY_GFX_PLANE },
-    Ioctl { name: "VFIO_DEVICE_GET_GFX_DMABUF", request: vfio::GET_GFX_DMABUF },
+    ioctl("VFIO_DEVICE_QUERY_GFX_PLANE", vfio::QUERY_GFX_PLANE),
+    ioctl("VFIO_DEVICE_GET_GFX_DMABUF", vfio::GET_GFX_DMABUF),
     // `set_edid` looks for the region; also when a framebuffer region is first asked for.
-    Ioctl { name: "VFIO_DEVICE_GET_INFO", request: vfio::GET_INFO },
-    Ioctl { name: "VFIO_DEVICE_GET_REGION_INFO", request: vfio::GET_REGION_INFO },
-    Ioctl { name: "VFIO_DEVICE_SET_IRQS", request: vfio::SET_IRQS },
-    Ioctl { name: "DMA_BUF_IOCTL_SYNC", request: dmabuf::SYNC },
+    ioctl("VFIO_DEVICE_GET_INFO", vfio::GET_INFO),
+    ioctl("VFIO_DEVICE_GET_REGION_INFO", vfio::GET_REGION_INFO),
+    ioctl("VFIO_DEVICE_SET_IRQS", vfio::SET_IRQS),
+    ioctl("DMA_BUF_IOCTL_SYNC", dmabuf::SYNC),
 ];
 
 /// A VFIO device, [`Vfio`](crate::device::Vfio) over an fd: beside [`IOCTL`], regions that are

@@ -43,7 +43,7 @@ enum Step {
     Clippy,
     /// cargo doc, warnings are errors
     Doc,
-    /// cargo check of the library without features and with each one alone
+    /// cargo check of the library without features, with each one alone, and with rustix over libc
     Features,
     /// All tests that need no virtual machine, doc tests included
     Unit,
@@ -162,6 +162,11 @@ fn features() -> Result<Option<Tally>> {
         println!("{feature}");
         command::run(check().args(["--features", feature]))?;
     }
+    // Who embeds it may choose, and there some types are wider.
+    println!("all features, rustix over libc");
+    let mut over_libc = check();
+    over_libc.args(["--all-features", "--target-dir", "target/libc"]);
+    command::run(over_libc.env("RUSTFLAGS", "--cfg rustix_use_libc -D warnings"))?;
     Ok(None)
 }
 

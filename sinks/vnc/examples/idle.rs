@@ -1,12 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
 //! What it costs to watch a screen that stands still: looks at 60 Hz, with one viewer, and the
-//! processor time of all of this process's threads. The table of docs/performance.md:
-//! `cargo run --release -p vfio-display-vnc --example idle`
+//! processor time of all of a process's threads. The tables of docs/performance.md:
+//! `cargo run --release -p vfio-display-vnc --example idle [-- COMMAND]`, where COMMAND is a
+//! `vfio-display` whose `serve` is measured in place of the library.
 
+use std::env;
 use std::error::Error;
+use std::ffi::OsStr;
 use std::fs;
-use std::io::{Read as _, Write as _};
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::os::unix::net::UnixStream;
+use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -20,13 +24,49 @@ use vfio_display_vnc::{Options, VncServer};
 const STRETCHES: usize = 5;
 const TIME: Duration = Duration::from_secs(3);
 
+const RATE: u32 = 60;
+
 fn main() -> Result<(), Box<dyn Error>> {
+    let command = env::args_os().nth(1);
     println!("| screen | plane | looks/s | ms per look | CPU |\n|---|---|---|---|---|");
     for size in [Size::new(1920, 1080), Size::new(3840, 2160)] {
         for personality in [Personality::WellBehaved, Personality::Region] {
-            row(size, personality)?;
+            match &command {
+                Some(command) => row_of(command, size, personality)?,
+                None => row(size, personality)?,
+            }
         }
     }
+    Ok(())
+}
+
+/// As [`row`], of a process that serves; how often it looks is what it was asked for.
+fn row_of(command: &OsStr, size: Size, personality: Personality) -> Result<(), Box<dyn Error>> {
+    let directory = tempfile::tempdir()?;
+    let socket = directory.path().join("vnc");
+    let mut child = Command::new(command)
+        .args(["serve", &format!("mock:{}:{size}", personality.name()), "--vnc"])
+        .arg(format!("unix:{}", socket.display()))
+        .args(["--fps", &RATE.to_string()])
+        .stdout(Stdio::piped())
+        .spawn()?;
+    let mut line = String::new();
+    let told = child.stdout.take().map(|out| BufReader::new(out).read_line(&mut line));
+    let measured = told.ok_or("no output")?.map_err(Into::into).and_then(|_| {
+        let viewer = UnixStream::connect(&socket)?;
+        thread::spawn(move || watch(viewer));
+        thread::sleep(Duration::from_secs(2));
+        let process = format!("/proc/{}", child.id());
+        middle(|| {
+            let before = cpu(&process)?;
+            thread::sleep(TIME);
+            Ok((f64::from(RATE) * TIME.as_secs_f64(), cpu(&process)? - before))
+        })
+    });
+    child.kill()?;
+    child.wait()?;
+    let kind = if personality == Personality::Region { "region" } else { "dma-buf" };
+    print(size, kind, measured?);
     Ok(())
 }
 
@@ -42,17 +82,34 @@ fn row(size: Size, personality: Personality) -> Result<(), Box<dyn Error>> {
     display.watch(Instant::now());
     // Until it has its first picture, and has asked for the next.
     run(&mut display, &mut server, Duration::from_secs(2))?;
+    let figures = middle(|| {
+        let before = cpu("/proc/self")?;
+        let looks = f64::from(run(&mut display, &mut server, TIME)?);
+        Ok((looks, cpu("/proc/self")? - before))
+    })?;
+    print(size, &kind, figures);
+    Ok(())
+}
+
+/// Of several stretches the one in the middle, each of which answers with its looks and the
+/// milliseconds of processor time that they took: looks a second, milliseconds a look, and per cent of
+/// a core.
+fn middle(
+    mut stretch: impl FnMut() -> Result<(f64, f64), Box<dyn Error>>,
+) -> Result<[f64; 3], Box<dyn Error>> {
     let mut figures = Vec::new();
     for _ in 0..STRETCHES {
-        let (before, start) = (cpu()?, Instant::now());
-        let looks = f64::from(run(&mut display, &mut server, TIME)?);
-        let (busy, passed) = (cpu()? - before, start.elapsed().as_secs_f64());
+        let start = Instant::now();
+        let (looks, busy) = stretch()?;
+        let passed = start.elapsed().as_secs_f64();
         figures.push([looks / passed, busy / looks, busy / passed / 10.0]);
     }
     figures.sort_by(|[.., one], [.., other]| one.total_cmp(other));
-    let [rate, each, part] = figures[STRETCHES / 2];
+    Ok(figures[STRETCHES / 2])
+}
+
+fn print(size: Size, kind: &str, [rate, each, part]: [f64; 3]) {
     println!("| {size} | {kind} | {rate:.0} | {each:.2} | {part:.1} % |");
-    Ok(())
 }
 
 fn run(
@@ -86,10 +143,10 @@ fn watch(mut stream: UnixStream) -> std::io::Result<()> {
     Ok(())
 }
 
-/// Processor time of this process so far, in milliseconds: its threads' own, to the nanosecond.
-fn cpu() -> std::io::Result<f64> {
+/// Processor time of a process so far, in milliseconds: its threads' own, to the nanosecond.
+fn cpu(process: &str) -> std::io::Result<f64> {
     let mut total = 0.0;
-    for task in fs::read_dir("/proc/self/task")? {
+    for task in fs::read_dir(format!("{process}/task"))? {
         let stat = fs::read_to_string(task?.path().join("schedstat"))?;
         total += stat.split(' ').next().and_then(|ns| ns.parse::<f64>().ok()).unwrap_or(0.0);
     }
