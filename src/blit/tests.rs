@@ -150,9 +150,10 @@ fn a_screen_that_changes_is_overwritten_until_it_does_not() {
 
 #[test]
 fn sampling_misses_nothing_for_longer_than_eight_polls() {
-    let size = Size::new(300, 64);
+    let width = about(300);
+    let (size, stride) = (Size::new(width as u32, 64), width * 4);
     let format = PixelFormat::Xrgb8888;
-    let layout = Layout { size, stride: 1200, format, alpha: Alpha::Ignore };
+    let layout = Layout { size, stride, format, alpha: Alpha::Ignore };
     let mut memory = vec![0_u8; layout.len() as usize];
     let mut screen = Screen::default();
     let mut random = Random(7);
@@ -167,9 +168,9 @@ fn sampling_misses_nothing_for_longer_than_eight_polls() {
             assert!(!poll(&memory, &mut screen));
         }
         let tall = random.below(2) == 0;
-        let (x, y) = (random.below(300), random.below(if tall { 57 } else { 64 }));
+        let (x, y) = (random.below(width), random.below(if tall { 57 } else { 64 }));
         for y in y..y + if tall { 8 } else { 1 } {
-            memory[y * 1200 + x * 4 + random.below(3)] ^= 1 + random.below(255) as u8;
+            memory[y * stride + x * 4 + random.below(3)] ^= 1 + random.below(255) as u8;
         }
         let polls = (1..=SAMPLED).find(|_| poll(&memory, &mut screen));
         let most = if tall { 1 } else { SAMPLED };
@@ -183,8 +184,9 @@ fn sampling_misses_nothing_for_longer_than_eight_polls() {
 
 #[test]
 fn sampling_misses_nothing_beside_what_moves() {
-    let size = Size::new(300, 96);
-    let layout = Layout { size, stride: 1200, format: PixelFormat::Xrgb8888, alpha: Alpha::Ignore };
+    let width = about(300);
+    let (size, stride) = (Size::new(width as u32, 96), width * 4);
+    let layout = Layout { size, stride, format: PixelFormat::Xrgb8888, alpha: Alpha::Ignore };
     let mut memory = vec![0_u8; layout.len() as usize];
     let mut screen = Screen::default();
     let mut random = Random(11);
@@ -193,20 +195,20 @@ fn sampling_misses_nothing_beside_what_moves() {
         let tall = random.below(2) == 0;
         // Rows from 40 on change before each poll; what is looked for is above or below them.
         let moving = 40..40 + 1 + random.below(8);
-        let (x, y) = (random.below(300), random.below(24) + 72 * random.below(2));
+        let (x, y) = (random.below(width), random.below(24) + 72 * random.below(2));
         let (y, rows) = if tall { (y.min(88), 8) } else { (y.min(95), 1) };
         for y in y..y + rows {
-            memory[y * 1200 + x * 4] ^= 1 + random.below(255) as u8;
+            memory[y * stride + x * 4] ^= 1 + random.below(255) as u8;
         }
         let polls = (1..=SAMPLED).find(|poll| {
             for y in moving.clone() {
-                memory[y * 1200] = *poll as u8 ^ round as u8;
+                memory[y * stride] = *poll as u8 ^ round as u8;
             }
             screen.shown();
             copy_span(Span::of(&memory), &layout, &mut screen, Detection::Sampled.into());
             (y..y + rows).all(|y| {
                 let pixel = screen.picture().pixel(x as u32, y as u32).unwrap();
-                pixel.to_le_bytes()[0] == memory[y * 1200 + x * 4]
+                pixel.to_le_bytes()[0] == memory[y * stride + x * 4]
             })
         });
         let most = if tall { 1 } else { SAMPLED };
@@ -315,8 +317,9 @@ fn a_visitor_sees_what_changed() {
 
 #[test]
 fn a_sampled_visit_sees_all_within_eight() {
-    let size = Size::new(700, 90);
-    let layout = Layout { size, stride: 2800, format: PixelFormat::Xrgb8888, alpha: Alpha::Ignore };
+    let width = about(700);
+    let (size, stride) = (Size::new(width as u32, 90), width * 4);
+    let layout = Layout { size, stride, format: PixelFormat::Xrgb8888, alpha: Alpha::Ignore };
     let mut memory = vec![0_u8; layout.len() as usize];
     let (mut scanner, mut drawn) = (Scanner::new(), Drawn::new(size));
     let mut shown = vec![0; size.area() as usize];
@@ -391,6 +394,7 @@ fn kernels_of_one_hash_agree() {
 }
 
 #[test]
+#[cfg_attr(miri, ignore = "many pixels")]
 fn the_state_is_a_32nd_of_the_frame() {
     let mut screen = Screen::default();
     let size = Size::new(1920, 1080);
